@@ -1,0 +1,1 @@
+"""Foundation: the shapes every kind shares. Pure: no I/O, no clock, no Kubernetes client."""

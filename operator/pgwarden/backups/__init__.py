@@ -1,0 +1,1 @@
+"""DatabaseBackup: one backup."""

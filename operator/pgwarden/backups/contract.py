@@ -1,0 +1,66 @@
+"""What the operator asks an agent to back up, and what the agent answers."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, ClassVar
+
+from pydantic import Field
+
+from pgwarden.jobs.files import DatabaseAddress, StoreLocation
+from pgwarden.jobs.task import ContractModel, Operation, Payload, Report
+
+
+class ArchiveIdentity(ContractModel):
+    """Whose backups these are; becomes `<prefix>/<namespace>/<cluster>/<archive id>/archive.json`."""
+
+    namespace: str
+    cluster: str
+    cluster_uid: str
+    """UID of the DatabaseCluster that owns the archive."""
+
+
+class BackupTask(Payload):
+    """One full physical backup with the WAL that makes it consistent."""
+
+    OPERATION: ClassVar[Operation] = Operation.BACKUP
+
+    backup_id: str
+    """Folder under `backups/`: the same for every attempt of one DatabaseBackup."""
+    attempt: int = 1
+    archive: ArchiveIdentity
+    database: DatabaseAddress
+    expected_system_identifier: str | None = None
+    """The backup is refused when the server's differs: a wrong address must not fill an archive."""
+    store: StoreLocation
+    compression_level: Annotated[int, Field(ge=1, le=19)] = 3
+    compression_threads: Annotated[int, Field(ge=1, le=64)] = 2
+    max_rate_kib: Annotated[int, Field(ge=0)] = 0
+    """MAX_RATE of BASE_BACKUP in KiB/s; 0 is unlimited."""
+    object_bytes: Annotated[int, Field(ge=1 << 20)] = 1 << 30
+    """Plain size at which an archive is cut into the next object."""
+
+
+class BackupReport(Report):
+    """What stands in the store now; the whole record is backup.json."""
+
+    backup_id: str
+    location: str
+    """Path of the backup's folder inside the store, without a leading slash."""
+    start_time: datetime
+    stop_time: datetime
+    start_lsn: str
+    stop_lsn: str
+    timeline: int
+    system_identifier: str
+    postgres_version: str
+    """For example 17.10."""
+    plain_bytes: int
+    stored_bytes: int
+    objects: int
+    tablespaces: int = 0
+    encrypted: bool = False
+    damaged: bool = False
+    """The server found checksum failures: stored, but never to be relied on."""
+    repeated: bool = False
+    """True when an earlier attempt had committed this backup and it was only read back."""

@@ -1,0 +1,1 @@
+"""DatabaseCluster: how to reach one PostgreSQL cluster, and how it is."""

@@ -1,0 +1,1 @@
+"""Foundation: the contract between operator and agent (Task, Result), pod templates, names, exclusion."""

@@ -1,0 +1,131 @@
+"""Task and Result: the contract between the operator and an agent, written once for both sides.
+
+The operator writes a Task as JSON into an annotation of the Job's pod; the downward API makes a file of it. (Never
+environment variables or arguments: Kubernetes expands `$(X)` and folds `$$` there, which breaks every DO block.)
+The agent writes a Result as JSON into its termination message, which Kubernetes cuts at 4,096 bytes.
+
+Both carry a schema version. An agent refuses a Task with unknown fields, because doing half of what was asked is
+worse than doing nothing; the operator ignores unknown fields of a Result. A reader of version N reads N-1.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated, Any, ClassVar
+
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic.alias_generators import to_camel
+
+SCHEMA_VERSION = 1
+RESULT_LIMIT = 4096
+TASK_ANNOTATION = "pgwarden.dev/task"
+TASK_FILE = "/pgwarden/task/task.json"
+TERMINATION_FILE = "/dev/termination-log"
+
+
+class ContractModel(BaseModel):
+    """Base of everything inside a Task: unknown fields are an error."""
+
+    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, extra="forbid")
+
+
+class ReportModel(BaseModel):
+    """Base of everything inside a Result: unknown fields are ignored."""
+
+    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, extra="ignore")
+
+
+class Operation(StrEnum):
+    """What a task does; also the value of the label pgwarden.dev/operation."""
+
+    PROBE_STORE = "probe-store"
+    MIGRATE = "migrate"
+    BACKUP = "backup"
+    RESTORE = "restore"
+    RECOVER = "recover"
+
+
+class ObjectRef(ContractModel):
+    """The object on whose behalf a task runs."""
+
+    kind: str
+    namespace: str
+    name: str
+    uid: str
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.namespace}/{self.name}"
+
+
+class Payload(ContractModel):
+    """What one operation needs to know; each capability's contract.py derives its own."""
+
+    OPERATION: ClassVar[Operation]
+
+
+class Report(ReportModel):
+    """What one operation tells when it ends; each capability's contract.py derives its own."""
+
+
+class Task(ContractModel):
+    """One task for one agent."""
+
+    schema_version: Annotated[int, Field(ge=SCHEMA_VERSION - 1, le=SCHEMA_VERSION)] = SCHEMA_VERSION
+    operation: Operation
+    nonce: Annotated[str, Field(min_length=16, max_length=64)]
+    """Copied into every progress line, so that lines written by anything else are not believed."""
+    object: ObjectRef
+    attempt: Annotated[int, Field(ge=1)] = 1
+    payload: dict[str, Any]
+
+
+class Outcome(StrEnum):
+    SUCCEEDED = "Succeeded"
+    FAILED = "Failed"
+    SKIPPED = "Skipped"
+
+
+class Result(ReportModel):
+    """How a task ended."""
+
+    schema_version: int = SCHEMA_VERSION
+    outcome: Outcome
+    reason: str
+    """CamelCase, for programs."""
+    message: str = ""
+    """What happened, to which object, why."""
+    remedy: str = ""
+    """What to do now."""
+    retryable: bool = False
+    """Whether the same task may succeed later without anybody changing anything."""
+    report: dict[str, Any] = Field(default_factory=dict)
+
+    def to_message(self) -> str:
+        """The termination message: JSON of at most RESULT_LIMIT bytes; long texts are cut, the report is kept whole.
+
+        Raises ValueError when the report alone does not fit: a programming error of the task.
+        """
+        for budget in (1600, 800, 400, 100):
+            texts = {"message": shorten(self.message, budget), "remedy": shorten(self.remedy, budget // 2)}
+            cut = self.model_copy(update=texts)
+            encoded = cut.model_dump_json(by_alias=True, exclude_none=True)
+            if len(encoded.encode()) <= RESULT_LIMIT:
+                return encoded
+        raise ValueError(f"the report of {self.reason} does not fit into {RESULT_LIMIT} bytes")
+
+
+class Progress(ReportModel):
+    """One line of progress on an agent's standard output."""
+
+    nonce: str
+    step: str
+    done: int = 0
+    total: int = 0
+    """0 when unknown."""
+    unit: str = "bytes"
+    detail: str = ""
+
+
+def shorten(text: str, limit: int) -> str:
+    """`text` cut to `limit` characters, with an ellipsis where something was cut."""
+    return text if len(text) <= limit else text[: limit - 1] + "…"

@@ -1,0 +1,1 @@
+"""Foundation: the only importer of the Kubernetes client."""

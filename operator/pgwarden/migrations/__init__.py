@@ -1,0 +1,1 @@
+"""DatabaseMigration: a set of migrations wanted at a version."""

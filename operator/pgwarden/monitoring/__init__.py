@@ -1,0 +1,1 @@
+"""The monitor process: measures databases, exports metrics, serves one JSON document."""

@@ -1,0 +1,1 @@
+"""Foundation: the only importer of psycopg: connections, the replication protocol, SQL."""

@@ -1,0 +1,1 @@
+"""RestoreRequest: one restore."""

@@ -1,0 +1,1 @@
+"""Foundation: the only importer of obstore: objects, compression, encryption, layout."""

@@ -1,0 +1,1 @@
+"""BackupStore: where backups live."""
