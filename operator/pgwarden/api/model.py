@@ -10,7 +10,8 @@ from datetime import datetime
 from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
-from pydantic.alias_generators import to_camel
+
+from pgwarden.api.names import to_api_name
 
 GROUP = "pgwarden.dev"
 VERSION = "v1alpha1"
@@ -48,7 +49,7 @@ class Model(BaseModel):
     """
 
     model_config = ConfigDict(
-        alias_generator=to_camel, populate_by_name=True, extra="ignore", use_attribute_docstrings=True
+        alias_generator=to_api_name, populate_by_name=True, extra="ignore", use_attribute_docstrings=True
     )
 
     def to_json(self) -> dict[str, Any]:

@@ -1,0 +1,130 @@
+"""DatabaseBackup: one backup."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Annotated, ClassVar
+
+from pydantic import Field
+
+from pgwarden.api.model import LSN, Column, KindInfo, Model, Resource, Word
+from pgwarden.api.references import JobTemplate, LocalReference, rules
+from pgwarden.api.status import WorkStatus
+
+
+class BackupType(StrEnum):
+    FULL = "Full"
+
+
+class Compression(Model):
+    """zstd."""
+
+    level: Annotated[int, Field(ge=1, le=19)] = 3
+    """Higher is smaller and slower."""
+    threads: Annotated[int, Field(ge=1, le=64)] = 2
+    """Threads that compress."""
+
+
+class DatabaseBackupSpec(Model):
+    """What is to be backed up, and where to."""
+
+    cluster_ref: LocalReference
+    """The DatabaseCluster."""
+    store_ref: LocalReference
+    """The BackupStore."""
+    type: BackupType = BackupType.FULL
+    """Full: a physical copy of the whole cluster, with the WAL that makes it consistent."""
+    compression: Compression = Field(default_factory=Compression)
+    """How it is compressed."""
+    max_rate_kib: Annotated[int, Field(ge=0, le=1048576)] = 0
+    """Most KiB a second that PostgreSQL sends (MAX_RATE); from 32 on, 0 is no limit."""
+    job_template: JobTemplate = Field(default_factory=JobTemplate)
+    """What the Job's pod gets."""
+    suspend: bool = False
+    """Holds the backup back until this is false."""
+    cancel: bool = False
+    """Ends the backup; a finished one stays as it is."""
+
+
+class DatabaseBackupStatus(WorkStatus):
+    """What became of it."""
+
+    backup_id: Word = ""
+    """Name of the backup's folder in the store."""
+    location: Annotated[str, Field(max_length=1024)] = ""
+    """Path of that folder inside the store; backup.json in it tells everything, and how to restore by hand."""
+    start_time: datetime | None = None
+    """When PostgreSQL began to send it."""
+    completion_time: datetime | None = None
+    """When backup.json had been written."""
+    start_lsn: LSN | None = None
+    """WAL is needed from here."""
+    stop_lsn: LSN | None = None
+    """WAL is needed up to here."""
+    timeline: int | None = None
+    """Timeline it was taken on."""
+    postgres_version: Word = ""
+    """For example 17.10."""
+    system_identifier: Word = ""
+    """Of the cluster it was taken from."""
+    plain_bytes: int | None = None
+    """Size before compression."""
+    stored_bytes: int | None = None
+    """Size in the store."""
+    size: Word = ""
+    """Size in the store, for people."""
+    duration_seconds: float | None = None
+    """How long it took."""
+    objects: int | None = None
+    """How many objects it is made of."""
+    tablespaces: int | None = None
+    """How many tablespaces it holds beside the default one."""
+    encrypted: bool | None = None
+    """Whether an identity is needed to read it."""
+
+
+class DatabaseBackup(Resource):
+    """One backup of a DatabaseCluster in a BackupStore. Deleting the object does not delete the backup."""
+
+    INFO: ClassVar[KindInfo] = KindInfo(
+        kind="DatabaseBackup",
+        plural="databasebackups",
+        short_names=("dbb",),
+        summary="One backup of a DatabaseCluster in a BackupStore. Deleting the object does not delete the backup.",
+        columns=(
+            Column(name="Cluster", path=".spec.clusterRef.name"),
+            Column(name="Store", path=".spec.storeRef.name"),
+            Column(name="Type", path=".spec.type"),
+            Column(name="Restorable", path='.status.conditions[?(@.type=="Restorable")].status'),
+            Column(name="Progress", path=".status.progress.percent", type="integer"),
+            Column(name="Size", path=".status.size"),
+            Column(name="Completed", path=".status.completionTime", type="date"),
+            Column(name="Reason", path='.status.conditions[?(@.type=="Ready")].reason'),
+            Column(name="Version", path=".status.postgresVersion", priority=1),
+            Column(name="Stop LSN", path=".status.stopLSN", priority=1),
+            Column(name="Location", path=".status.location", priority=1),
+            Column(name="Message", path='.status.conditions[?(@.type=="Ready")].message', priority=1),
+            Column(name="Age", path=".metadata.creationTimestamp", type="date"),
+        ),
+    )
+
+    spec: Annotated[
+        DatabaseBackupSpec,
+        Field(
+            json_schema_extra=rules(
+                (
+                    "self.clusterRef == oldSelf.clusterRef && self.storeRef == oldSelf.storeRef"
+                    " && self.type == oldSelf.type && self.compression == oldSelf.compression"
+                    " && self.maxRateKiB == oldSelf.maxRateKiB",
+                    "a DatabaseBackup describes one backup and cannot be changed, but for suspend and cancel;"
+                    " make a new one instead",
+                ),
+                ("!oldSelf.cancel || self.cancel", "cancel cannot be taken back; make a new DatabaseBackup instead"),
+                ("self.maxRateKiB == 0 || self.maxRateKiB >= 32", "maxRateKiB is 0 (no limit) or at least 32"),
+            )
+        ),
+    ]
+    """What is wanted."""
+    status: DatabaseBackupStatus = Field(default_factory=DatabaseBackupStatus)
+    """What is."""

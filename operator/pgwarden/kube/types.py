@@ -1,0 +1,196 @@
+"""The kinds of object the operator touches, and what it does with each.
+
+This table is the only source of the operator's RBAC: the chart's roles are generated from it, and the client refuses
+a call that the table does not list, so that table, roles and code cannot drift apart.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pgwarden.api.model import GROUP, VERSION, Resource
+from pgwarden.backups.resource import DatabaseBackup
+from pgwarden.clusters.resource import DatabaseCluster
+from pgwarden.migrations.resource import DatabaseMigration
+from pgwarden.restores.resource import RestoreRequest
+from pgwarden.stores.resource import BackupStore
+
+
+@dataclass(frozen=True)
+class ResourceType:
+    """One kind of object at one version, the verbs the operator needs on it, and what for."""
+
+    group: str
+    version: str
+    plural: str
+    kind: str
+    verbs: frozenset[str]
+    why: str
+    subresources: tuple[tuple[str, frozenset[str]], ...] = ()
+    """Subresources with their verbs, for example ("log", {"get"})."""
+    operator_namespace_only: bool = False
+    """Whether the verbs are needed in the operator's own namespace only."""
+
+    @property
+    def api_version(self) -> str:
+        return f"{self.group}/{self.version}" if self.group else self.version
+
+    def path(self, namespace: str | None, name: str | None = None, subresource: str | None = None) -> str:
+        """The path of a collection (no name), an object, or a subresource of it."""
+        parts = [f"/apis/{self.group}/{self.version}" if self.group else f"/api/{self.version}"]
+        if namespace is not None:
+            parts.append(f"namespaces/{namespace}")
+        parts.append(self.plural)
+        if name is not None:
+            parts.append(name)
+        if subresource is not None:
+            parts.append(subresource)
+        return "/".join(parts)
+
+    def allows(self, verb: str, subresource: str | None = None) -> bool:
+        """Whether the table lists this verb."""
+        if subresource is None:
+            return verb in self.verbs
+        return any(name == subresource and verb in verbs for name, verbs in self.subresources)
+
+
+def verbs(*names: str) -> frozenset[str]:
+    return frozenset(names)
+
+
+def own(resource: type[Resource], why: str) -> ResourceType:
+    """A kind of ours: read and watched, its status written, its spec never."""
+    return ResourceType(
+        group=GROUP,
+        version=VERSION,
+        plural=resource.INFO.plural,
+        kind=resource.INFO.kind,
+        verbs=verbs("get", "list", "watch"),
+        subresources=(("status", verbs("patch")),),
+        why=why,
+    )
+
+
+OWN_KINDS: tuple[type[Resource], ...] = (
+    DatabaseCluster,
+    BackupStore,
+    DatabaseMigration,
+    DatabaseBackup,
+    RestoreRequest,
+)
+
+DATABASE_CLUSTERS = own(DatabaseCluster, "what is looked after")
+BACKUP_STORES = own(BackupStore, "where backups live")
+DATABASE_MIGRATIONS = own(DatabaseMigration, "migrations that are wanted")
+DATABASE_BACKUPS = own(DatabaseBackup, "backups that are wanted")
+RESTORE_REQUESTS = own(RestoreRequest, "restores that are wanted")
+
+JOBS = ResourceType(
+    "batch",
+    "v1",
+    "jobs",
+    "Job",
+    verbs("get", "list", "watch", "create", "patch", "delete"),
+    "every task is a Job; patched once to give a finished one its time to live, deleted when cancelled",
+)
+PODS = ResourceType(
+    "",
+    "v1",
+    "pods",
+    "Pod",
+    verbs("get", "list", "watch"),
+    "how a Job's pod ended stands in its status; the last lines of its log tell progress",
+    subresources=(("log", verbs("get")),),
+)
+SECRETS = ResourceType(
+    "",
+    "v1",
+    "secrets",
+    "Secret",
+    verbs("get", "create"),
+    "read by name to tell a missing Secret or key; created for the superuser of a restored instance",
+)
+CONFIG_MAPS = ResourceType(
+    "",
+    "v1",
+    "configmaps",
+    "ConfigMap",
+    verbs("get", "create", "patch"),
+    "read by name for migration files; written for the monitor's list of servers",
+)
+EVENTS = ResourceType(
+    "events.k8s.io",
+    "v1",
+    "events",
+    "Event",
+    verbs("create", "list"),
+    "tells people what happened; listed to learn why a Job got no pod",
+)
+LEASES = ResourceType(
+    "coordination.k8s.io",
+    "v1",
+    "leases",
+    "Lease",
+    verbs("get", "create", "update"),
+    "one operator works, the others stand by",
+    operator_namespace_only=True,
+)
+DEPLOYMENTS = ResourceType(
+    "apps",
+    "v1",
+    "deployments",
+    "Deployment",
+    verbs("get", "create", "patch", "delete"),
+    "the monitor of each namespace with a DatabaseCluster",
+)
+STATEFUL_SETS = ResourceType(
+    "apps",
+    "v1",
+    "statefulsets",
+    "StatefulSet",
+    verbs("get", "create"),
+    "read for the image and user of a cluster's server; created for a restored instance",
+)
+SERVICES = ResourceType(
+    "",
+    "v1",
+    "services",
+    "Service",
+    verbs("get", "create", "patch", "delete"),
+    "the monitor's address, and a restored instance's",
+)
+CLAIMS = ResourceType(
+    "",
+    "v1",
+    "persistentvolumeclaims",
+    "PersistentVolumeClaim",
+    verbs("get", "create"),
+    "read to tell a missing claim; created for a restored instance",
+)
+NAMESPACES = ResourceType(
+    "",
+    "v1",
+    "namespaces",
+    "Namespace",
+    verbs("get"),
+    "a namespace that is being deleted gets no new work",
+)
+
+ALL: tuple[ResourceType, ...] = (
+    DATABASE_CLUSTERS,
+    BACKUP_STORES,
+    DATABASE_MIGRATIONS,
+    DATABASE_BACKUPS,
+    RESTORE_REQUESTS,
+    JOBS,
+    PODS,
+    SECRETS,
+    CONFIG_MAPS,
+    EVENTS,
+    LEASES,
+    DEPLOYMENTS,
+    STATEFUL_SETS,
+    SERVICES,
+    CLAIMS,
+    NAMESPACES,
+)
