@@ -1,0 +1,27 @@
+"""Which operations may run together on one PostgreSQL cluster, as data.
+
+The key is the system identifier, not the DatabaseCluster: two objects may lead to one cluster.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from pgwarden.jobs.task import Operation
+
+EXCLUDES: dict[Operation, frozenset[Operation]] = {
+    # Two runners would only wait for each other's advisory lock, each holding a connection and a Job.
+    # They are kept apart per database by that lock, so migrations of two databases do run together.
+    Operation.MIGRATE: frozenset(),
+    # Two base backups at once double the read load and finish no earlier.
+    Operation.BACKUP: frozenset({Operation.BACKUP}),
+    # A restore into a new instance touches nothing of the old one.
+    Operation.RESTORE: frozenset(),
+    Operation.PROBE_STORE: frozenset(),
+}
+
+
+def blocking(operation: Operation, running: Iterable[Operation]) -> Operation | None:
+    """The first running operation that this one must wait for, or None."""
+    excluded = EXCLUDES.get(operation, frozenset())
+    return next((other for other in running if other in excluded), None)

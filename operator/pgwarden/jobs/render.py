@@ -1,0 +1,196 @@
+"""Manifests from templates: every value is written as JSON, the whole is parsed again before anybody sees it. Pure."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from functools import lru_cache
+from importlib.resources import files
+from typing import Any
+
+import yaml
+from jinja2 import Environment, PackageLoader, PrefixLoader, StrictUndefined, Undefined
+
+from pgwarden.api.model import API_VERSION
+from pgwarden.api.references import JobTemplate
+from pgwarden.jobs.names import (
+    ATTEMPT_ANNOTATION,
+    CLUSTER_LABEL,
+    COMPONENT_LABEL,
+    MANAGED_BY,
+    MANAGED_BY_LABEL,
+    OPERATION_LABEL,
+    OWNER_KIND_LABEL,
+    OWNER_NAME_LABEL,
+    OWNER_UID_LABEL,
+    SYSTEM_IDENTIFIER_LABEL,
+    label_value,
+)
+from pgwarden.jobs.task import TASK_ANNOTATION, Task
+
+Manifest = dict[str, Any]
+
+DEFAULT_USER = 65532
+ROOMS = ("jobs", "stores", "migrations", "backups", "restores", "monitoring")
+DEFAULT_RESOURCES = {"requests": {"cpu": "50m", "memory": "64Mi"}, "limits": {"memory": "512Mi"}}
+CONTAINER_SECURITY = {
+    "allowPrivilegeEscalation": False,
+    "readOnlyRootFilesystem": True,
+    "capabilities": {"drop": ["ALL"]},
+}
+COMMON_MOUNTS: list[Manifest] = [
+    {"name": "task", "mountPath": "/pgwarden/task", "readOnly": True},
+    {"name": "temporary", "mountPath": "/tmp"},  # noqa: S108 - inside the pod, a volume of its own
+]
+# Above this an annotation would crowd the 262,144 bytes that all annotations of an object share.
+TASK_BYTES = 196_608
+
+
+@dataclass(frozen=True)
+class Owner:
+    """The object a Job works for."""
+
+    kind: str
+    namespace: str
+    name: str
+    uid: str
+
+    def reference(self) -> Manifest:
+        """An ownerReference: the Job goes when the object goes. It never blocks that deletion."""
+        return {
+            "apiVersion": API_VERSION,
+            "kind": self.kind,
+            "name": self.name,
+            "uid": self.uid,
+            "controller": True,
+            "blockOwnerDeletion": False,
+        }
+
+
+@dataclass(frozen=True)
+class JobRequest:
+    """Everything about a Job that is the same for all capabilities."""
+
+    name: str
+    owner: Owner
+    task: Task
+    image: str
+    template: JobTemplate
+    cluster: str = ""
+    system_identifier: str = ""
+    image_pull_policy: str = "IfNotPresent"
+    image_pull_secrets: tuple[str, ...] = ()
+    run_as_user: int = DEFAULT_USER
+    run_as_group: int = DEFAULT_USER
+    fs_group: int = DEFAULT_USER
+    volumes: tuple[Manifest, ...] = ()
+    mounts: tuple[Manifest, ...] = ()
+    more: dict[str, Any] = field(default_factory=dict)
+    """What the capability's own template needs beside."""
+
+
+class TaskTooLarge(ValueError):
+    """The task does not fit into an annotation."""
+
+
+def render(template: str, **values: Any) -> Manifest:
+    """The manifest a template makes of the values. Raises jinja2.UndefinedError when one is missing."""
+    return load(environment().get_template(template).render(**values))
+
+
+def render_job(template: str, request: JobRequest) -> Manifest:
+    """The Job's manifest. Raises TaskTooLarge."""
+    task = request.task.model_dump_json(by_alias=True, exclude_none=True)
+    if len(task.encode()) > TASK_BYTES:
+        raise TaskTooLarge(f"the task of {request.owner.kind} {request.owner.name} has {len(task.encode())} bytes")
+    labels = {**request.template.labels, **labels_of(request)}
+    annotations = {
+        **request.template.annotations,
+        # A drained or scaled-down node waits for a task, as far as these tools can be asked to.
+        "cluster-autoscaler.kubernetes.io/safe-to-evict": "false",
+        "karpenter.sh/do-not-disrupt": "true",
+    }
+    chosen = request.template
+    job = {
+        "name": request.name,
+        "namespace": request.owner.namespace,
+        "labels": labels,
+        "annotations": {**annotations, ATTEMPT_ANNOTATION: str(request.task.attempt)},
+        "pod_annotations": {
+            **annotations,
+            TASK_ANNOTATION: task,
+            "kubectl.kubernetes.io/default-container": "agent",
+        },
+        "owner": request.owner.reference(),
+        "suspend": chosen.suspend,
+        "service_account": chosen.service_account_name or "default",
+        "image_pull_secrets": [
+            {"name": name} for name in (*request.image_pull_secrets, *(s.name for s in chosen.image_pull_secrets))
+        ],
+        "node_selector": chosen.node_selector,
+        "tolerations": [toleration.to_json() for toleration in chosen.tolerations],
+        "priority_class": chosen.priority_class_name,
+        "run_as_user": chosen.run_as_user or request.run_as_user,
+        "run_as_group": chosen.run_as_group or request.run_as_group,
+        "fs_group": chosen.fs_group or request.fs_group,
+        "resources": chosen.resources.to_json() if chosen.resources else DEFAULT_RESOURCES,
+        "image": request.image,
+        "image_pull_policy": request.image_pull_policy,
+    }
+    return render(
+        template,
+        job=job,
+        task_field=f"metadata.annotations['{TASK_ANNOTATION}']",
+        container_security=CONTAINER_SECURITY,
+        mounts=[*COMMON_MOUNTS, *request.mounts],
+        volumes=list(request.volumes),
+        **request.more,
+    )
+
+
+def labels_of(request: JobRequest) -> dict[str, str]:
+    """Labels by which people and the operator find a Job and its pods."""
+    labels = {
+        MANAGED_BY_LABEL: MANAGED_BY,
+        COMPONENT_LABEL: "agent",
+        OPERATION_LABEL: str(request.task.operation),
+        OWNER_UID_LABEL: request.owner.uid,
+        OWNER_KIND_LABEL: request.owner.kind,
+        OWNER_NAME_LABEL: label_value(request.owner.name),
+    }
+    if request.cluster:
+        labels[CLUSTER_LABEL] = label_value(request.cluster)
+    if request.system_identifier:
+        labels[SYSTEM_IDENTIFIER_LABEL] = request.system_identifier
+    return labels
+
+
+@lru_cache(maxsize=1)
+def environment() -> Environment:
+    """Templates of all rooms: `<room>/<file>`; an undefined name is an error, every value becomes JSON."""
+    loader = PrefixLoader({room: PackageLoader(f"pgwarden.{room}", "templates") for room in existing_rooms()})
+    return Environment(
+        loader=loader, undefined=StrictUndefined, finalize=to_json, autoescape=False, trim_blocks=False
+    )
+
+
+def existing_rooms() -> list[str]:
+    """Rooms that have templates."""
+    return [room for room in ROOMS if files(f"pgwarden.{room}").joinpath("templates").is_dir()]
+
+
+def to_json(value: Any) -> str:
+    """JSON, which is YAML too, on one line."""
+    if isinstance(value, Undefined):
+        # Any use of a StrictUndefined raises; json.dumps would only call it unserialisable.
+        str(value)
+    return json.dumps(value)
+
+
+def load(text: str) -> Manifest:
+    """Parses a rendered manifest. Raises yaml.YAMLError, or ValueError when it is not one object."""
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    manifest = yaml.load(text, Loader=loader)  # noqa: S506 - a safe loader, in C where there is one
+    if not isinstance(manifest, dict):
+        raise ValueError("a template must make exactly one object")
+    return manifest
