@@ -28,7 +28,7 @@ class Truth(StrEnum):
 
 
 class Condition(Model):
-    """metav1.Condition."""
+    """One condition, shaped as metav1.Condition."""
 
     type: Annotated[str, Field(min_length=1, max_length=316)]
     """Name of the condition."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Any, ClassVar, Self
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 
 from pgwarden.api.names import to_api_name
 
@@ -26,9 +26,12 @@ ObjectName = Annotated[str, StringConstraints(min_length=1, max_length=253, patt
 DataKey = Annotated[str, StringConstraints(min_length=1, max_length=253, pattern=r"^[-._a-zA-Z0-9]+$")]
 HostName = Annotated[str, StringConstraints(min_length=1, max_length=253, pattern=r"^[-_.:a-zA-Z0-9]+$")]
 ImageName = Annotated[str, StringConstraints(min_length=1, max_length=512)]
+# A resource quantity may be written as a number (`cpu: 1`), as in a pod's spec.
 Quantity = Annotated[
     str,
+    BeforeValidator(lambda value: str(value) if type(value) is int else value),
     StringConstraints(min_length=1, max_length=32, pattern=r"^[0-9]+(\.[0-9]+)?(m|k|Ki|M|Mi|G|Gi|T|Ti|P|Pi)?$"),
+    Field(json_schema_extra={"x-kubernetes-int-or-string": True}),
 ]
 # PostgreSQL cuts identifiers at NAMEDATALEN - 1 = 63 bytes; any character but NUL is allowed in them.
 Identifier = Annotated[str, StringConstraints(min_length=1, max_length=63)]

@@ -7,7 +7,27 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from pgwarden.api.model import DataKey, LabelName, Model, ObjectName, Quantity, Word
+from pgwarden.api.model import DataKey, Model, ObjectName, Quantity, Word
+
+
+def immutable(what: str) -> dict[str, Any]:
+    """Schema extra for a field that never changes after creation; `what` begins the sentence a person reads."""
+    return rules(("self == oldSelf", f"{what} cannot be changed; make a new object instead"))
+
+
+def rules(*pairs: tuple[str, str]) -> dict[str, Any]:
+    """Schema extra that carries CEL rules: pairs of (rule, sentence shown when it fails)."""
+    return {"x-kubernetes-validations": [{"rule": rule, "message": message} for rule, message in pairs]}
+
+
+def not_ours(what: str) -> dict[str, Any]:
+    """Schema extra for labels or annotations that a user adds to what pgwarden marks with its own."""
+    return rules(
+        (
+            "self.all(key, !key.startsWith('pgwarden.dev/'))",
+            f"{what} whose key begins with pgwarden.dev/ are pgwarden's",
+        )
+    )
 
 
 class LocalReference(Model):
@@ -42,19 +62,30 @@ class CertificateSource(Model):
     """Key that holds the certificates in PEM form."""
 
 
+class TolerationOperator(StrEnum):
+    EQUAL = "Equal"
+    EXISTS = "Exists"
+
+
+class TaintEffect(StrEnum):
+    NO_SCHEDULE = "NoSchedule"
+    PREFER_NO_SCHEDULE = "PreferNoSchedule"
+    NO_EXECUTE = "NoExecute"
+
+
 class Toleration(Model):
     """A toleration as in a pod's spec."""
 
     key: Annotated[str | None, Field(max_length=316)] = None
     """Taint key; empty with operator Exists matches every key."""
-    operator: Annotated[str | None, Field(max_length=16)] = None
-    """Equal or Exists."""
+    operator: TolerationOperator | None = None
+    """Equal or Exists; without it Equal."""
     value: Annotated[str | None, Field(max_length=63)] = None
     """Taint value."""
-    effect: Annotated[str | None, Field(max_length=32)] = None
-    """NoSchedule, PreferNoSchedule or NoExecute."""
-    toleration_seconds: int | None = None
-    """How long NoExecute is tolerated, in seconds."""
+    effect: TaintEffect | None = None
+    """NoSchedule, PreferNoSchedule or NoExecute; without it every effect."""
+    toleration_seconds: Annotated[int | None, Field(ge=0, le=2147483647)] = None
+    """How long NoExecute is tolerated, in seconds; without it for ever."""
 
 
 class ResourceRequirements(Model):
@@ -71,12 +102,12 @@ class JobTemplate(Model):
 
     labels: Annotated[
         dict[Annotated[str, Field(max_length=316)], Annotated[str, Field(max_length=63)]],
-        Field(max_length=32),
+        Field(max_length=32, json_schema_extra=not_ours("labels")),
     ] = Field(default_factory=dict)
     """Labels added to the Job and its pod, for example Kueue's queue name."""
     annotations: Annotated[
         dict[Annotated[str, Field(max_length=316)], Annotated[str, Field(max_length=4096)]],
-        Field(max_length=32),
+        Field(max_length=32, json_schema_extra=not_ours("annotations")),
     ] = Field(default_factory=dict)
     """Annotations added to the Job and its pod."""
     suspend: bool = False
@@ -92,7 +123,7 @@ class JobTemplate(Model):
     """Taints the pod tolerates."""
     resources: ResourceRequirements | None = None
     """CPU and memory of the agent container."""
-    service_account_name: LabelName | None = None
+    service_account_name: ObjectName | None = None
     """ServiceAccount of the pod; no token of it is mounted."""
     image_pull_secrets: Annotated[list[LocalReference], Field(max_length=16)] = Field(default_factory=list)
     """Secrets to pull images with."""
@@ -102,13 +133,3 @@ class JobTemplate(Model):
     """Group the pod runs as."""
     fs_group: Annotated[int | None, Field(ge=1, le=2147483647)] = None
     """Group that owns the pod's volumes."""
-
-
-def immutable(what: str) -> dict[str, Any]:
-    """Schema extra for a field that never changes after creation; `what` begins the sentence a person reads."""
-    return rules(("self == oldSelf", f"{what} cannot be changed; make a new object instead"))
-
-
-def rules(*pairs: tuple[str, str]) -> dict[str, Any]:
-    """Schema extra that carries CEL rules: pairs of (rule, sentence shown when it fails)."""
-    return {"x-kubernetes-validations": [{"rule": rule, "message": message} for rule, message in pairs]}

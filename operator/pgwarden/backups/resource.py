@@ -38,7 +38,7 @@ class DatabaseBackupSpec(Model):
     compression: Compression = Field(default_factory=Compression)
     """How it is compressed."""
     max_rate_kib: Annotated[int, Field(ge=0, le=1048576)] = 0
-    """Most KiB a second that PostgreSQL sends (MAX_RATE); from 32 on, 0 is no limit."""
+    """Most KiB a second that PostgreSQL sends (MAX_RATE): 0 is no limit, else at least 32."""
     job_template: JobTemplate = Field(default_factory=JobTemplate)
     """What the Job's pod gets."""
     suspend: bool = False
@@ -116,12 +116,15 @@ class DatabaseBackup(Resource):
                 (
                     "self.clusterRef == oldSelf.clusterRef && self.storeRef == oldSelf.storeRef"
                     " && self.type == oldSelf.type && self.compression == oldSelf.compression"
-                    " && self.maxRateKiB == oldSelf.maxRateKiB",
+                    " && self.maxRateKiB == oldSelf.maxRateKiB && self.jobTemplate == oldSelf.jobTemplate",
                     "a DatabaseBackup describes one backup and cannot be changed, but for suspend and cancel;"
                     " make a new one instead",
                 ),
                 ("!oldSelf.cancel || self.cancel", "cancel cannot be taken back; make a new DatabaseBackup instead"),
-                ("self.maxRateKiB == 0 || self.maxRateKiB >= 32", "maxRateKiB is 0 (no limit) or at least 32"),
+                (
+                    "self.maxRateKiB == 0 || self.maxRateKiB >= 32",
+                    "maxRateKiB is 0 (no limit) or at least 32, the least that PostgreSQL accepts",
+                ),
             )
         ),
     ]

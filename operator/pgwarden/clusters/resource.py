@@ -191,8 +191,7 @@ class DatabaseCluster(Resource):
         Field(
             json_schema_extra=rules(
                 (
-                    "!has(self.tls) || !has(self.tls.mode) || !(self.tls.mode in ['verify-ca', 'verify-full'])"
-                    " || has(self.tls.ca)",
+                    "!(self.tls.mode in ['verify-ca', 'verify-full']) || has(self.tls.ca)",
                     "tls.mode verify-ca and verify-full need tls.ca: the certificate authorities to check against",
                 ),
             )

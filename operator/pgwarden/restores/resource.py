@@ -8,7 +8,7 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field
 
-from pgwarden.api.model import LSN, Column, Identifier, ImageName, KindInfo, LabelName, Model, Quantity, Resource, Word
+from pgwarden.api.model import LSN, Column, Identifier, ImageName, KindInfo, Model, Quantity, Resource, Word
 from pgwarden.api.references import JobTemplate, LocalReference, ResourceRequirements, SecretKey, rules
 from pgwarden.api.status import WorkStatus
 
@@ -32,7 +32,7 @@ class NewInstanceStorage(Model):
 class NewInstance(Model):
     """A PostgreSQL server side by side with the old one: StatefulSet, claim, Service and Secret of this name."""
 
-    name: Annotated[LabelName, Field(max_length=40)]
+    name: Annotated[str, Field(min_length=1, max_length=40, pattern=r"^[a-z]([-a-z0-9]*[a-z0-9])?$")]
     """Name of StatefulSet and Service; the Secret is <name>-superuser, the claim data-<name>-0."""
     image: ImageName | None = None
     """Image of the PostgreSQL server; without it the one of the DatabaseCluster."""
@@ -53,7 +53,7 @@ class RestoreCheck(Model):
     """A question the restored data must answer before the restore counts as done."""
 
     name: Annotated[str, Field(min_length=1, max_length=63)]
-    """What is checked, for the report."""
+    """What is checked, for the report; no two checks share a name."""
     database: Identifier
     """Database the query runs in, read-only."""
     query: Annotated[str, Field(min_length=1, max_length=4096)]
@@ -71,7 +71,12 @@ class RestoreRequestSpec(Model):
     """Where to."""
     identity: SecretKey | None = None
     """age identity that decrypts the backup; without it the BackupStore's."""
-    checks: Annotated[list[RestoreCheck], Field(max_length=16)] = Field(default_factory=list)
+    checks: Annotated[
+        list[RestoreCheck],
+        Field(
+            max_length=16, json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]}
+        ),
+    ] = Field(default_factory=list)
     """Questions the restored data must answer."""
     requested_by: Annotated[str, Field(max_length=253)] = ""
     """Who asked for it; stands in the report."""
@@ -170,12 +175,9 @@ class RestoreRequest(Resource):
             json_schema_extra=rules(
                 (
                     "self.source == oldSelf.source && self.target == oldSelf.target"
-                    " && has(self.identity) == has(oldSelf.identity)"
-                    " && (!has(self.identity) || self.identity == oldSelf.identity)"
-                    " && has(self.checks) == has(oldSelf.checks)"
-                    " && (!has(self.checks) || self.checks == oldSelf.checks)"
-                    " && has(self.requestedBy) == has(oldSelf.requestedBy)"
-                    " && (!has(self.requestedBy) || self.requestedBy == oldSelf.requestedBy)",
+                    " && self.?identity == oldSelf.?identity"
+                    " && self.?checks.orValue([]) == oldSelf.?checks.orValue([])"
+                    " && self.requestedBy == oldSelf.requestedBy && self.jobTemplate == oldSelf.jobTemplate",
                     "a RestoreRequest describes one restore and cannot be changed, but for suspend and cancel;"
                     " make a new one instead",
                 ),
