@@ -1,1 +1,1 @@
-"""Foundation: the only importer of psycopg: connections, the replication protocol, SQL."""
+"""Foundation: the only importer of psycopg. Connections, why they fail, the replication protocol, SQL by name."""
