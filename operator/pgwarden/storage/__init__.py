@@ -1,1 +1,1 @@
-"""Foundation: the only importer of obstore: objects, compression, encryption, layout."""
+"""Foundation: the only importer of obstore, pyrage and zstandard. Stores, compression, encryption, object layout."""

@@ -1,0 +1,235 @@
+"""backup.json: what one backup consists of and all that a restore, or a person without pgwarden, must know.
+
+It is written last and thereby commits the backup: a folder without it is leftovers. Pure: no I/O, no clock.
+Readers ignore fields they do not know and refuse a schema version above their own.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic.alias_generators import to_camel
+
+from pgwarden.api.model import LSN, SystemIdentifier
+from pgwarden.jobs.errors import TaskError
+from pgwarden.storage.layout import ObjectPath
+
+RECORD_VERSION = 1
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+
+class RecordModel(BaseModel):
+    """Base of everything inside backup.json: camelCase, unknown fields ignored."""
+
+    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, extra="ignore")
+
+
+class StoredObject(RecordModel):
+    """One object of the backup: one age file (where encrypted) around one zstd frame around plain bytes."""
+
+    path: ObjectPath
+    """Path inside the backup's folder, for example `attempt-1-0a1b2c3d/base.tar.zst.00000.age`."""
+    plain_bytes: Annotated[int, Field(ge=0)]
+    """Size after decryption and decompression."""
+    plain_sha256: Sha256
+    stored_bytes: Annotated[int, Field(ge=0)]
+    """Size as it lies in the store."""
+    stored_sha256: Sha256
+
+
+class ArchiveObject(StoredObject):
+    """A piece of a tar archive. The plain contents of all pieces, one after the other, are the archive."""
+
+    offset: Annotated[int, Field(ge=0)]
+    """Where in the plain archive this piece begins."""
+    starts_member: bool
+    """True when the piece begins with the header of a tar member. Such a piece and those after it, up to the next
+    with True, are a tar stream that can be unpacked on its own: that is how archives are unpacked in parallel."""
+
+
+class Archive(RecordModel):
+    """One tar archive as BASE_BACKUP sent it: PGDATA, or the contents of one tablespace."""
+
+    tablespace_oid: int | None = None
+    """OID of the tablespace; None for PGDATA ("base"), which also holds tablespace_map, backup_label and pg_wal."""
+    plain_bytes: Annotated[int, Field(ge=0)]
+    objects: Annotated[list[ArchiveObject], Field(min_length=1)]
+
+    @property
+    def name(self) -> str:
+        return "base" if self.tablespace_oid is None else str(self.tablespace_oid)
+
+    def independent_runs(self) -> list[list[ArchiveObject]]:
+        """The pieces in groups that can be unpacked independently of each other, in order."""
+        runs: list[list[ArchiveObject]] = []
+        for piece in self.objects:
+            if piece.starts_member or not runs:
+                runs.append([])
+            runs[-1].append(piece)
+        return runs
+
+
+class Tablespace(RecordModel):
+    """A tablespace outside PGDATA."""
+
+    oid: int
+    name: str
+    location: str
+    """Folder on the original server. A copy must never use it."""
+    estimated_bytes: int
+
+
+class Setting(RecordModel):
+    """A server setting that is not at its default."""
+
+    name: str
+    value: str | None
+    """As SHOW prints it; None when it was left out because it may hold a secret."""
+    source: str
+    """As in pg_settings.source."""
+
+
+class RuleFile(RecordModel):
+    """The rules of pg_hba.conf or pg_ident.conf, as far as the role could read them."""
+
+    readable: bool
+    why_not: str = ""
+    rules: list[str] = Field(default_factory=list)
+    """One line each, as it would be written into the file; secrets among the options are left out."""
+
+
+class Extension(RecordModel):
+    name: str
+    version: str
+
+
+class Database(RecordModel):
+    """One database of the cluster."""
+
+    name: str
+    oid: int
+    encoding: str
+    locale_provider: str
+    """libc, icu or builtin."""
+    collate: str
+    ctype: str
+    locale: str | None = None
+    """The provider's own locale name, where it has one."""
+    collation_version: str | None = None
+    """Version the database's text was sorted with."""
+    size_bytes: int | None = None
+    """None where the role may not ask."""
+    extensions: list[Extension] | None = None
+    """None where the role could not connect."""
+    why_no_extensions: str = ""
+
+
+class Server(RecordModel):
+    """The server the backup was taken from."""
+
+    version: str
+    """For example `17.10`."""
+    version_num: int
+    """For example 170010."""
+    version_text: str
+    """What version() says: compiler, operating system."""
+    block_size: int
+    wal_segment_bytes: int
+    data_checksums: bool
+    data_directory: str | None = None
+    """None where the role may not ask."""
+    data_directory_mode: str
+    """Octal, for example 0700."""
+    owner_uid: int | None = None
+    """Numeric owner of the files in PGDATA, as the archive says."""
+    owner_gid: int | None = None
+    from_standby: bool = False
+    settings: list[Setting] = Field(default_factory=list)
+    hba: RuleFile
+    ident: RuleFile
+    databases: list[Database] = Field(default_factory=list)
+
+
+class BackupRecord(RecordModel):
+    """backup.json."""
+
+    schema_version: Annotated[int, Field(ge=1)] = RECORD_VERSION
+    pgwarden_version: str
+    backup_id: str
+    attempt: int
+    type: Literal["full"] = "full"
+    cluster_uid: str
+    """UID of the DatabaseCluster the archive belongs to."""
+    system_identifier: SystemIdentifier
+    timeline: int
+    start_lsn: LSN
+    stop_lsn: LSN
+    start_time: datetime
+    stop_time: datetime
+    damaged: bool = False
+    """The server found pages with wrong checksums: keep it, but never rely on it."""
+    damage: str = ""
+    """What the server said about them."""
+    carries_wal: bool = True
+    """The WAL from start_lsn to stop_lsn lies in pg_wal of the base archive."""
+    server: Server
+    archives: Annotated[list[Archive], Field(min_length=1)]
+    """Tablespaces first, PGDATA last, in the order the server sent them."""
+    manifest: StoredObject
+    """PostgreSQL's backup_manifest, with SHA-256 of every file."""
+    manifest_files: int
+    """How many files the manifest lists; each was seen in an archive with the listed size."""
+    tablespaces: list[Tablespace] = Field(default_factory=list)
+    recipients: list[str] = Field(default_factory=list)
+    """age recipients the objects are encrypted to; empty means not encrypted."""
+    compression: str
+    """For example `zstd level 3`."""
+    restore_by_hand: list[str]
+    """A bash script, line by line, that restores the backup with age, zstd, tar and PostgreSQL's own tools."""
+
+    @property
+    def encrypted(self) -> bool:
+        return bool(self.recipients)
+
+    @property
+    def objects(self) -> list[StoredObject]:
+        """Every object of the backup beside backup.json itself."""
+        return [*(piece for archive in self.archives for piece in archive.objects), self.manifest]
+
+    @property
+    def plain_bytes(self) -> int:
+        return sum(stored.plain_bytes for stored in self.objects)
+
+    @property
+    def stored_bytes(self) -> int:
+        return sum(stored.stored_bytes for stored in self.objects)
+
+    def to_bytes(self) -> bytes:
+        """The content of backup.json: indented, because people read it on a bad night."""
+        return self.model_dump_json(by_alias=True, indent=2, exclude_none=True).encode() + b"\n"
+
+
+def read_record(content: bytes, name: str) -> BackupRecord:
+    """The record in `content`, which was read from the object `name`.
+
+    Raises TaskError: RecordTooNew when a later pgwarden wrote it, ObjectDamaged when it is not a record.
+    """
+    try:
+        record = BackupRecord.model_validate_json(content)
+    except ValidationError as error:
+        first = error.errors(include_input=False, include_url=False)[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise TaskError(
+            "ObjectDamaged",
+            f"{name} is not a backup record: {where}: {first['msg']}",
+            remedy="Restore from another backup; look at who else writes into the store.",
+        ) from error
+    if record.schema_version > RECORD_VERSION:
+        raise TaskError(
+            "RecordTooNew",
+            f"{name} has schema version {record.schema_version}; this pgwarden reads up to {RECORD_VERSION}",
+            remedy="Use the version of pgwarden that wrote the backup, or a later one.",
+        )
+    return record

@@ -1,0 +1,103 @@
+"""Where everything lies inside a store. Pure.
+
+All paths are relative to the store's prefix, with `/` between their parts:
+
+    <namespace>/<cluster>/<archive id>/archive.json                     whose archive this is
+                                      /backups/<backup id>/backup.json  commits the backup: written last
+                                      /backups/<backup id>/attempt-<number>-<random>/base.tar.zst.00000[.age]
+                                                                                    /<oid>.tar.zst.00000[.age]
+                                                                                    /backup_manifest.zst[.age]
+
+Each attempt at a backup writes into a folder of its own, so that what a killed attempt left behind can neither
+collide with the next one nor be taken for a part of it. The random part is there because Kubernetes may start the pod
+of one attempt twice. Only objects that backup.json names belong to the backup.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated
+
+from pydantic import AfterValidator
+
+from pgwarden.jobs.errors import TaskError
+
+FIRST_ARCHIVE = "0001"
+"""Id of a cluster's first archive. Ids count up when an archive has to be abandoned for a new one."""
+ARCHIVE_FILE = "archive.json"
+BACKUPS_FOLDER = "backups"
+RECORD_FILE = "backup.json"
+AGE_SUFFIX = ".age"
+MAX_PATH_BYTES = 1024
+"""S3 allows keys of 1,024 bytes."""
+
+# The names of files on every common file system, and keys that S3 documents as safe. A leading dot is kept for
+# files that are being written; "." and ".." would lead out of the folder.
+_PART = re.compile(r"[A-Za-z0-9_+=@][-A-Za-z0-9._+=@]{0,254}")
+
+
+def checked_path(path: str) -> str:
+    """`path` when every part of it is a plain name; raises ValueError otherwise.
+
+    Names come from listings of buckets and from files in them, which anybody may have written: `..`, absolute paths,
+    backslashes, control characters and empty parts are refused.
+    """
+    parts = path.split("/")
+    if len(path.encode()) > MAX_PATH_BYTES or not all(_PART.fullmatch(part) for part in parts):
+        raise ValueError(f"{path[:100]!r} is not a path of plain names")
+    return path
+
+
+ObjectPath = Annotated[str, AfterValidator(checked_path)]
+
+
+def safe_path(path: str) -> str:
+    """As `checked_path`, but raises TaskError with reason UnsafePath."""
+    try:
+        return checked_path(path)
+    except ValueError as error:
+        raise TaskError(
+            "UnsafePath",
+            f"an object in the store is called {path[:100]!r}, which is not a path of plain names",
+            remedy="Nothing pgwarden wrote is called so: look at who else writes into the store.",
+        ) from error
+
+
+def join(*parts: str) -> str:
+    """The path made of `parts`; empty ones are left out. Raises TaskError with reason UnsafePath."""
+    return safe_path("/".join(part.strip("/") for part in parts if part.strip("/")))
+
+
+def archive_folder(namespace: str, cluster: str, archive_id: str = FIRST_ARCHIVE) -> str:
+    """The folder of one archive of a cluster."""
+    return join(namespace, cluster, archive_id)
+
+
+def archive_file(archive: str) -> str:
+    """archive.json of the archive in that folder."""
+    return join(archive, ARCHIVE_FILE)
+
+
+def backup_folder(archive: str, backup_id: str) -> str:
+    """The folder of one backup: its location."""
+    return join(archive, BACKUPS_FOLDER, backup_id)
+
+
+def record_file(location: str) -> str:
+    """backup.json of the backup at `location`."""
+    return join(location, RECORD_FILE)
+
+
+def attempt_folder(attempt: int, random_part: str) -> str:
+    """The folder of one attempt, inside the backup's folder."""
+    return join(f"attempt-{attempt}-{random_part}")
+
+
+def archive_object(attempt: str, archive_name: str, number: int, *, encrypted: bool) -> str:
+    """A piece of the tar archive `archive_name` ("base" or a tablespace's OID), inside the backup's folder."""
+    return join(attempt, f"{archive_name}.tar.zst.{number:05d}{AGE_SUFFIX if encrypted else ''}")
+
+
+def manifest_object(attempt: str, *, encrypted: bool) -> str:
+    """PostgreSQL's backup_manifest, inside the backup's folder."""
+    return join(attempt, f"backup_manifest.zst{AGE_SUFFIX if encrypted else ''}")
