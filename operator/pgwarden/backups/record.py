@@ -146,6 +146,8 @@ class Server(RecordModel):
     """Numeric owner of the files in PGDATA, as the archive says."""
     owner_gid: int | None = None
     from_standby: bool = False
+    bootstrap_superuser: str | None = None
+    """Name of the role with OID 10, which initdb made and which cannot be dropped: a restore connects as it."""
     settings: list[Setting] = Field(default_factory=list)
     hba: RuleFile
     ident: RuleFile

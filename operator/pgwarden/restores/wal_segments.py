@@ -1,0 +1,41 @@
+"""Names of WAL files. Pure.
+
+A segment's name is timeline, high and low part of its number, eight hexadecimal digits each; a history file's is its
+timeline (PostgreSQL, src/include/access/xlog_internal.h, XLogFileName and TLHistoryFileName).
+"""
+
+from __future__ import annotations
+
+import re
+
+SEGMENT_NAME = re.compile(r"[0-9A-F]{24}")
+HISTORY_NAME = re.compile(r"[0-9A-F]{8}\.history")
+
+
+def parse_lsn(text: str) -> int:
+    """A WAL position such as `16/B374D848` as a number of bytes. Raises ValueError."""
+    high, low = text.split("/")
+    return (int(high, 16) << 32) + int(low, 16)
+
+
+def format_lsn(position: int) -> str:
+    """A number of bytes as PostgreSQL writes it, `16/B374D848`."""
+    return f"{position >> 32:X}/{position & 0xFFFFFFFF:X}"
+
+
+def segment_name(timeline: int, number: int, segment_bytes: int) -> str:
+    """The name of the segment that begins at `number * segment_bytes`."""
+    segments_per_id = (1 << 32) // segment_bytes
+    return f"{timeline:08X}{number // segments_per_id:08X}{number % segments_per_id:08X}"
+
+
+def segments_between(timeline: int, start_lsn: str, stop_lsn: str, segment_bytes: int) -> list[str]:
+    """Names of all segments that hold WAL from `start_lsn` up to, and not including, `stop_lsn`."""
+    first = parse_lsn(start_lsn) // segment_bytes
+    last = (parse_lsn(stop_lsn) - 1) // segment_bytes
+    return [segment_name(timeline, number, segment_bytes) for number in range(first, last + 1)]
+
+
+def is_wal_file(name: str) -> bool:
+    """Whether a file of pg_wal is one that recovery may ask for: a segment or a history file."""
+    return bool(SEGMENT_NAME.fullmatch(name) or HISTORY_NAME.fullmatch(name))
