@@ -17,6 +17,7 @@ class Cache:
 
     def __init__(self) -> None:
         self._bodies: dict[Key, Body] = {}
+        self._by_uid: dict[str, Key] = {}
         self._by_namespace: dict[tuple[str, str], set[Key]] = defaultdict(set)
         self._jobs_by_owner: dict[str, set[Key]] = defaultdict(set)
         self._pods_by_job: dict[tuple[str, str], set[Key]] = defaultdict(set)
@@ -25,6 +26,7 @@ class Cache:
         """Remembers an object as the API server gave it, without its managed fields."""
         body.get("metadata", {}).pop("managedFields", None)
         self._bodies[key] = body
+        self._by_uid[body["metadata"]["uid"]] = key
         self._by_namespace[key.kind, key.namespace].add(key)
         labels = body["metadata"].get("labels") or {}
         if key.kind == "Job" and OWNER_UID_LABEL in labels:
@@ -38,6 +40,7 @@ class Cache:
         self._by_namespace[key.kind, key.namespace].discard(key)
         if body is None:
             return
+        self._by_uid.pop(body["metadata"]["uid"], None)
         labels = body["metadata"].get("labels") or {}
         if key.kind == "Job" and OWNER_UID_LABEL in labels:
             self._discard(self._jobs_by_owner, labels[OWNER_UID_LABEL], key)
@@ -46,6 +49,10 @@ class Cache:
 
     def get(self, key: Key) -> Body | None:
         return self._bodies.get(key)
+
+    def key_of(self, uid: str) -> Key | None:
+        """The key of the object with that UID."""
+        return self._by_uid.get(uid)
 
     def keys(self, kind: str, namespace: str | None = None) -> list[Key]:
         """Keys of one kind, in one namespace or in all."""

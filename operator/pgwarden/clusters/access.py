@@ -1,0 +1,109 @@
+"""How work on a DatabaseCluster gets its address and its Secrets, and whether it may begin now. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from pgwarden.api.conditions import Truth, find, is_true
+from pgwarden.api.references import CertificateSource
+from pgwarden.clusters.resource import Credential, DatabaseCluster, Endpoint, TLSMode
+from pgwarden.jobs.files import SECRETS, DatabaseAddress
+
+Manifest = dict[str, Any]
+
+
+class Role(StrEnum):
+    """For what a connection is made."""
+
+    MONITOR = "monitor"
+    BACKUP = "backup"
+    MIGRATION = "migration"
+
+
+@dataclass(frozen=True)
+class Obstacle:
+    """Why work on a cluster cannot begin now."""
+
+    reason: str
+    message: str
+
+
+def credential(cluster: DatabaseCluster, role: Role) -> Credential | None:
+    """The credential the cluster names for that kind of work."""
+    found: Credential | None = getattr(cluster.spec.credentials, role.value)
+    return found
+
+
+def obstacle(cluster: DatabaseCluster | None, name: str, role: Role) -> Obstacle | None:
+    """What keeps work from beginning, if anything does; all of it may pass without the work's own object changing."""
+    if cluster is None:
+        return Obstacle("ClusterNotFound", f"there is no DatabaseCluster {name} in this namespace; create it")
+    where = f"DatabaseCluster {name}"
+    if cluster.spec.suspend:
+        return Obstacle("ClusterSuspended", f"{where} is suspended (spec.suspend)")
+    if credential(cluster, role) is None:
+        return Obstacle("CredentialsMissing", f"{where} names no credentials.{role.value}; add the Secret of that role")
+    conditions = cluster.status.conditions
+    if is_true(conditions, "DuplicateOf"):
+        told = find(conditions, "DuplicateOf")
+        return Obstacle("ClusterDuplicate", told.message if told else "")
+    reachable = find(conditions, "Reachable")
+    if reachable is not None and reachable.status == Truth.FALSE:
+        return Obstacle("ClusterUnreachable", f"{where} cannot be reached ({reachable.reason}): {reachable.message}")
+    if not cluster.status.version:
+        told = reachable.message if reachable else "the monitor has not answered yet"
+        return Obstacle("ClusterNotObserved", f"{where} has not been seen yet: {told}")
+    return None
+
+
+def address(
+    cluster: DatabaseCluster, *, database: str | None = None, endpoint: Endpoint | None = None, folder: str = "database"
+) -> DatabaseAddress:
+    """The address of a server as a pod with `volume` mounted sees it."""
+    server = endpoint or cluster.spec.primary
+    verified = cluster.spec.tls.ca is not None
+    return DatabaseAddress(
+        host=server.host,
+        port=server.port,
+        database=database or cluster.spec.maintenance_database,
+        tls_mode=cluster.spec.tls.mode.value,
+        username_file=f"{SECRETS}/{folder}/username",
+        password_file=f"{SECRETS}/{folder}/password",
+        ca_file=f"{SECRETS}/{folder}/ca.crt" if verified else None,
+    )
+
+
+def volume(cluster: DatabaseCluster, used: Credential, name: str = "database", *, optional: bool = False) -> Manifest:
+    """A projected volume with username, password and ca.crt; `optional` lets a pod start without them."""
+    items = [
+        {"key": used.username_key, "path": "username"},
+        {"key": used.password_key, "path": "password"},
+    ]
+    sources: list[Manifest] = [{"secret": {"name": used.secret_name, "items": items, "optional": optional}}]
+    if cluster.spec.tls.ca is not None:
+        sources.append(certificate_projection(cluster.spec.tls.ca, optional=optional))
+    return {"name": name, "projected": {"defaultMode": 0o440, "sources": sources}}
+
+
+def certificate_projection(source: CertificateSource, *, optional: bool = False) -> Manifest:
+    """A CA bundle as `ca.crt` of a projected volume."""
+    kind = "secret" if source.kind == "Secret" else "configMap"
+    items = [{"key": source.key, "path": "ca.crt"}]
+    return {kind: {"name": source.name, "items": items, "optional": optional}}
+
+
+def mount(name: str = "database") -> Manifest:
+    """The mount of `volume`."""
+    return {"name": name, "mountPath": f"{SECRETS}/{name}", "readOnly": True}
+
+
+def needs_certificate(cluster: DatabaseCluster) -> bool:
+    """Whether connections cannot be made without a CA bundle."""
+    return cluster.spec.tls.mode in (TLSMode.VERIFY_CA, TLSMode.VERIFY_FULL)
+
+
+def major_version(version: str) -> int:
+    """17.10 -> 17. Raises ValueError for an empty or strange version."""
+    return int(version.split(".", 1)[0])

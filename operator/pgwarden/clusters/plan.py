@@ -1,0 +1,165 @@
+"""What to say about a DatabaseCluster. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from pgwarden.api.conditions import Judgment, in_progress, judge, ready
+from pgwarden.api.quantities import human_bytes, human_seconds, rounded
+from pgwarden.clusters.resource import (
+    DatabaseCluster,
+    DatabaseClusterStatus,
+    DatabaseStatus,
+    EndpointStatus,
+)
+from pgwarden.jobs.attempts import sentence
+from pgwarden.jobs.plan import Notice, Plan, changed_reason
+from pgwarden.jobs.task import shorten
+from pgwarden.monitoring.contract import ClusterObservation, EndpointObservation
+
+REACHABLE = "Reachable"
+DUPLICATE_OF = "DuplicateOf"
+KEPT_DATABASES = 128
+
+
+@dataclass(frozen=True)
+class ObservedCluster:
+    """What is known about a DatabaseCluster beside its own object."""
+
+    missing: Sequence[str] = ()
+    """Sentences about Secrets, ConfigMaps or keys that are not there."""
+    observation: ClusterObservation | None = None
+    """The monitor's last answer that was made with the present spec."""
+    monitor_problem: str = ""
+    """Why there is no answer from the monitor."""
+    stale_after_seconds: float = 60.0
+    twins: Sequence[tuple[datetime, str]] = ()
+    """(creation time, name) of other DatabaseClusters with the same system identifier, in any namespace."""
+
+
+def plan(cluster: DatabaseCluster, observed: ObservedCluster, now: datetime) -> Plan:
+    """The status of a DatabaseCluster out of what was observed."""
+    status = cluster.status.model_copy()
+    judgments = acceptance(cluster, observed)
+    observation = observed.observation
+    if observation is None:
+        reason = "MonitorNotRunning" if observed.monitor_problem else "NotObservedYet"
+        message = observed.monitor_problem or "the monitor has not answered yet"
+        judgments.append(judge(REACHABLE, None, reason, message))
+    else:
+        status = described(status, observation)
+        judgments.append(reachability(observation, observed, now))
+    judgments.append(duplication(cluster, observed))
+    return Plan(status=status, judgments=judgments, notices=notices(cluster, judgments))
+
+
+def acceptance(cluster: DatabaseCluster, observed: ObservedCluster) -> list[Judgment]:
+    """Ready, Reconciling, Stalled: whether the object is accepted and in force. An unreachable server does not
+
+    make it less so: that is what the condition Reachable tells.
+    """
+    if observed.missing:
+        return in_progress("SecretMissing", "; ".join(observed.missing))
+    if cluster.spec.suspend:
+        return ready("Suspended", "no new work is started on this cluster (spec.suspend)")
+    return ready("Accepted", "the cluster is watched, and work on it is accepted")
+
+
+def reachability(observation: ClusterObservation, observed: ObservedCluster, now: datetime) -> Judgment:
+    """The condition Reachable: the primary, then the databases that must exist."""
+    age = (now - observation.time).total_seconds()
+    if age > observed.stale_after_seconds:
+        message = f"the monitor last looked {human_seconds(age)} ago: {observed.monitor_problem or 'it may hang'}"
+        return judge(REACHABLE, None, "MonitorNotRunning", message)
+    primary = observation.primary
+    if not primary.reachable:
+        return judge(REACHABLE, False, primary.reason, sentence(primary.message, primary.remedy))
+    where = f"{primary.host}:{primary.port}"
+    if primary.in_recovery:
+        message = (
+            f"{where} is a standby, so nothing can be written there. Point spec.primary at the primary, or promote it"
+        )
+        return judge(REACHABLE, False, "NotPrimary", message)
+    if observation.missing_databases:
+        names = ", ".join(observation.missing_databases)
+        message = f"{where} has no database {names}. Create it, or take it out of spec.databases"
+        return judge(REACHABLE, False, "DatabaseNotFound", message)
+    lost = [replica for replica in observation.replicas if not replica.reachable]
+    if lost:
+        detail = "; ".join(f"{r.host}:{r.port}: {r.message}" for r in lost)
+        return judge(REACHABLE, True, "ReplicaUnreachable", f"the primary answers, but not every replica: {detail}")
+    return judge(REACHABLE, True, "Reachable", f"{where} answers queries")
+
+
+def duplication(cluster: DatabaseCluster, observed: ObservedCluster) -> Judgment:
+    """The condition DuplicateOf: two objects for one PostgreSQL cluster; only the older one is acted on."""
+    made = cluster.metadata.creation_timestamp
+    mine = (made, f"{cluster.metadata.namespace}/{cluster.metadata.name}")
+    older = [twin for twin in observed.twins if made is not None and twin < mine]
+    if not older:
+        return judge(DUPLICATE_OF, False, "Unique")
+    message = (
+        f"DatabaseCluster {min(older)[1]} is older and has the same system identifier, so no work is done through"
+        " this one. Delete one of the two, or give this one the address of another cluster"
+    )
+    return judge(DUPLICATE_OF, True, "SameSystemIdentifier", message)
+
+
+def described(status: DatabaseClusterStatus, observation: ClusterObservation) -> DatabaseClusterStatus:
+    """The status with what an observation tells; what it does not tell stays as it was."""
+    primary = observation.primary
+    update: dict[str, object] = {
+        "endpoints": [
+            endpoint(primary),
+            *(endpoint(replica) for replica in observation.replicas),
+        ]
+    }
+    if primary.reachable:
+        size = rounded(sum(database.size_bytes for database in observation.databases))
+        update |= {
+            "version": primary.version,
+            "role": role(primary),
+            "system_identifier": primary.system_identifier,
+            "timeline": primary.timeline,
+            "restore_token": f"{primary.system_identifier}-{primary.timeline}",
+            "size_bytes": size,
+            "size": human_bytes(size),
+            "databases": [
+                DatabaseStatus(name=database.name[:63], size_bytes=rounded(database.size_bytes))
+                for database in sorted(observation.databases, key=lambda d: (-rounded(d.size_bytes), d.name))
+            ][:KEPT_DATABASES],
+        }
+    return status.model_copy(update=update)
+
+
+def endpoint(seen: EndpointObservation) -> EndpointStatus:
+    return EndpointStatus(
+        host=seen.host,
+        port=seen.port,
+        role=role(seen),
+        reachable=seen.reachable,
+        reason=seen.reason,
+        message=shorten(sentence(seen.message, seen.remedy), 1024),
+    )
+
+
+def role(seen: EndpointObservation) -> str:
+    """Primary, Replica, or empty when the server did not say."""
+    if seen.in_recovery is None:
+        return ""
+    return "Replica" if seen.in_recovery else "Primary"
+
+
+def notices(cluster: DatabaseCluster, judgments: Sequence[Judgment]) -> list[Notice]:
+    """An Event for each turn of Reachable and DuplicateOf."""
+    told = []
+    for judgment in judgments:
+        if judgment.type == REACHABLE and changed_reason(judgments, cluster.status, REACHABLE):
+            if judgment.status == "Unknown" and judgment.reason == "NotObservedYet":
+                continue
+            told.append(Notice(judgment.reason, judgment.message, warning=judgment.status != "True"))
+        if judgment.type == DUPLICATE_OF and judgment.status == "True":
+            told.append(Notice(judgment.reason, judgment.message, warning=True))
+    return told

@@ -1,0 +1,71 @@
+"""What a plan says: the shape every capability's plan.py returns. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import TypeVar
+
+from pgwarden.api.conditions import Judgment, merge
+from pgwarden.api.status import Status, WorkProgress, WorkStatus
+from pgwarden.jobs.render import Manifest
+from pgwarden.jobs.task import Progress
+
+StatusType = TypeVar("StatusType", bound=Status)
+
+
+@dataclass(frozen=True)
+class Notice:
+    """An Event to tell people about; the same one is not told twice in a row."""
+
+    reason: str
+    message: str
+    warning: bool = False
+
+
+@dataclass
+class Plan:
+    """What to do about one object, and what to say about it."""
+
+    status: Status
+    """As it is to be, without conditions."""
+    judgments: list[Judgment] = field(default_factory=list)
+    notices: list[Notice] = field(default_factory=list)
+    create: list[Manifest] = field(default_factory=list)
+    """Objects to create where they do not exist, in order; an existing one of ours is adopted."""
+    start: Manifest | None = None
+    """The Job to create."""
+    delete_job: str | None = None
+    """Name of a Job to end."""
+    again_after: float | None = None
+    """Seconds after which to look again; None waits for the next event or resync."""
+
+
+def conclude(plan: Plan, before: Status, *, generation: int, now: datetime) -> Status:
+    """The status to be written: what the plan says, with its judgments merged into the conditions there were."""
+    conditions = merge(before.conditions, plan.judgments, generation=generation, now=now)
+    return plan.status.model_copy(update={"conditions": conditions, "observed_generation": generation})
+
+
+def with_progress(status: WorkStatus, progress: Progress | None) -> WorkStatus:
+    """`status` with the progress an agent told; judged at once, rounded so that little changes write nothing."""
+    if progress is None:
+        return status
+    percent = min(100, progress.done * 100 // progress.total) if progress.total else 0
+    shown = WorkProgress(
+        step=progress.step[:63],
+        done=progress.done,
+        total=progress.total,
+        unit=progress.unit[:63],
+        percent=percent,
+        detail=progress.detail[:256],
+    )
+    return status.model_copy(update={"progress": shown})
+
+
+def changed_reason(judgments: Sequence[Judgment], before: Status, type_: str) -> bool:
+    """Whether the judgment of that type has another status or reason than the condition had."""
+    old = next((c for c in before.conditions if c.type == type_), None)
+    new = next((j for j in judgments if j.type == type_), None)
+    return new is not None and (old is None or (old.status, old.reason) != (new.status, new.reason))

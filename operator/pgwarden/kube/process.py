@@ -1,0 +1,128 @@
+"""The operator process: leads or stands by; while it leads, it watches and works; it ends when told or deposed."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+import uuid
+from pathlib import Path
+
+import kopf
+import structlog
+
+from pgwarden.kube.cache import Cache
+from pgwarden.kube.client import KubeClient
+from pgwarden.kube.config import OperatorConfig
+from pgwarden.kube.context import OperatorContext
+from pgwarden.kube.controller import Background, ControllerFactory
+from pgwarden.kube.events import EventRecorder
+from pgwarden.kube.health import Health, serve
+from pgwarden.kube.key import Key
+from pgwarden.kube.lease import lead
+from pgwarden.kube.progress import ProgressBoard
+from pgwarden.kube.queue import Queue
+from pgwarden.kube.types import JOBS, PODS
+from pgwarden.kube.watch import OURS, registry_for, settings_for
+
+NAMESPACE_FILE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
+BEAT_SECONDS = 5.0
+
+log = structlog.get_logger()
+
+
+async def run(config: OperatorConfig, factories: list[ControllerFactory]) -> int:
+    """Runs until SIGTERM or SIGINT (0), or until the Lease is lost or the work breaks (1)."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    client = await KubeClient.connect(config.requests_per_second)
+    health = Health(started=True)
+    server = await serve(health, config.listen_port)
+    beating = asyncio.create_task(beat(health))
+    try:
+        stopped = await lead(
+            client.configuration,
+            name=config.lease_name,
+            namespace=config.lease_namespace or own_namespace(),
+            identity=f"{socket.gethostname()}_{uuid.uuid4().hex[:8]}",
+            work=lambda: work(config, client, health, factories),
+            stop=stop,
+        )
+    finally:
+        beating.cancel()
+        await server.cleanup()
+        await client.close()
+    log.info("the operator ends", told_to_stop=stopped)
+    return 0 if stopped else 1
+
+
+async def work(config: OperatorConfig, client: KubeClient, health: Health, factories: list[ControllerFactory]) -> None:
+    """What the leader does, until cancelled."""
+    context = OperatorContext(
+        config=config,
+        client=client,
+        cache=Cache(),
+        queue=Queue(config.resync_interval),
+        events=EventRecorder(client),
+        progress=ProgressBoard(client),
+    )
+    context.controllers = [factory(context) for factory in factories]
+    by_kind = {controller.type.kind: controller for controller in context.controllers}
+
+    async def reconcile(key: Key) -> float | None:
+        return await by_kind[key.kind].reconcile(key)
+
+    health.leading = True
+    log.info("this process leads", namespaces=config.namespaces or "all")
+    ready = asyncio.Event()
+    try:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(watch(context, ready))
+            await ready.wait()
+            await prime(context)
+            health.watching = True
+            group.create_task(context.queue.run(reconcile, config.workers))
+            group.create_task(context.progress.run(context.wake))
+            for controller in context.controllers:
+                if isinstance(controller, Background):
+                    group.create_task(controller.run())
+    finally:
+        health.leading = health.watching = False
+
+
+async def watch(context: OperatorContext, ready: asyncio.Event) -> None:
+    """Runs Kopf; it ends only when cancelled, so any other end is an error."""
+    await kopf.operator(
+        registry=registry_for(context),
+        settings=settings_for(context.config),
+        clusterwide=not context.config.namespaces,
+        namespaces=context.config.namespaces,
+        ready_flag=ready,
+    )
+    raise RuntimeError("the watches ended")
+
+
+async def prime(context: OperatorContext) -> None:
+    """Lists our Jobs and their pods before anything is decided: what runs already must be known by then."""
+    for type_ in (JOBS, PODS):
+        for namespace in context.config.namespaces or [None]:
+            for body in await context.client.list(type_, namespace, {"labelSelector": OURS}):
+                metadata = body["metadata"]
+                context.cache.put(Key(type_.kind, metadata["namespace"], metadata["name"]), body)
+
+
+async def beat(health: Health) -> None:
+    """Tells the liveness probe that the event loop turns."""
+    while True:
+        health.beat()
+        await asyncio.sleep(BEAT_SECONDS)
+
+
+def own_namespace() -> str:
+    """The namespace of the pod this runs in, or of whoever runs it outside of one."""
+    if NAMESPACE_FILE.exists():
+        return NAMESPACE_FILE.read_text().strip()
+    return os.environ.get("PGWARDEN_NAMESPACE", "default")

@@ -1,0 +1,68 @@
+"""Whether Secrets, ConfigMaps and keys that a pod is to mount are there: read by name, never watched."""
+
+from __future__ import annotations
+
+import base64
+from dataclasses import dataclass
+
+from pgwarden.api.references import CertificateSource
+from pgwarden.clusters.access import Role, credential
+from pgwarden.clusters.resource import DatabaseCluster
+from pgwarden.kube.client import KubeClient
+from pgwarden.kube.types import CONFIG_MAPS, SECRETS
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Keys of one Secret or ConfigMap, and what they are for."""
+
+    kind: str
+    name: str
+    keys: tuple[str, ...]
+    purpose: str
+
+
+async def missing(client: KubeClient, namespace: str, wanted: list[Wanted]) -> list[str]:
+    """A sentence for each object or key that is not there, or empty."""
+    sentences = []
+    for each in wanted:
+        type_ = SECRETS if each.kind == "Secret" else CONFIG_MAPS
+        body = await client.get(type_, namespace, each.name)
+        where = f"{each.kind} {namespace}/{each.name} ({each.purpose})"
+        if body is None:
+            sentences.append(f"{where} does not exist; create it with the keys {', '.join(each.keys)}")
+            continue
+        data = {**(body.get("data") or {}), **(body.get("binaryData") or {})}
+        for key in each.keys:
+            if key not in data:
+                sentences.append(f"{where} has no key {key}; it has {', '.join(sorted(data)) or 'none'}")
+            elif not data[key]:
+                sentences.append(f"key {key} of {where} is empty")
+    return sentences
+
+
+async def config_map_files(client: KubeClient, namespace: str, name: str) -> dict[str, bytes] | None:
+    """The files a ConfigMap holds, by key; None when it does not exist."""
+    body = await client.get(CONFIG_MAPS, namespace, name)
+    if body is None:
+        return None
+    files = {key: value.encode() for key, value in (body.get("data") or {}).items()}
+    files.update({key: base64.b64decode(value) for key, value in (body.get("binaryData") or {}).items()})
+    return files
+
+
+def of_cluster(cluster: DatabaseCluster, role: Role) -> list[Wanted]:
+    """What a connection for that kind of work needs."""
+    used = credential(cluster, role)
+    name = cluster.metadata.name
+    wanted = []
+    if used is not None:
+        keys = (used.username_key, used.password_key)
+        wanted.append(Wanted("Secret", used.secret_name, keys, f"credentials.{role.value} of DatabaseCluster {name}"))
+    if cluster.spec.tls.ca is not None:
+        wanted.append(of_certificate(cluster.spec.tls.ca, f"tls.ca of DatabaseCluster {name}"))
+    return wanted
+
+
+def of_certificate(source: CertificateSource, purpose: str) -> Wanted:
+    return Wanted(source.kind.value, source.name, (source.key,), purpose)

@@ -1,0 +1,197 @@
+"""Observing Jobs and applying plans: the I/O that is the same for every capability."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+import structlog
+
+from pgwarden.api.conditions import in_progress, stalled
+from pgwarden.api.status import Attempt, Status
+from pgwarden.jobs.attempts import begin
+from pgwarden.jobs.names import OPERATION_LABEL, OWNER_UID_LABEL, SYSTEM_IDENTIFIER_LABEL
+from pgwarden.jobs.plan import Plan, conclude
+from pgwarden.jobs.state import ABSENT, JobPhase, JobState, observe
+from pgwarden.jobs.task import Operation
+from pgwarden.kube.cache import JOB_NAME_LABEL, Body
+from pgwarden.kube.client import KubeError
+from pgwarden.kube.context import OperatorContext
+from pgwarden.kube.key import Key
+from pgwarden.kube.patch import merge_patch
+from pgwarden.kube.types import ALL, EVENTS, JOBS, PODS, ResourceType
+
+TYPES = {type_.kind: type_ for type_ in ALL}
+NO_POD_AFTER_SECONDS = 3.0
+REFUSED_RETRY_SECONDS = 30.0
+
+log = structlog.get_logger()
+
+
+async def observe_job(context: OperatorContext, namespace: str, name: str) -> JobState:
+    """The state of a Job. Where the watches do not tell enough to conclude that something is gone, asks directly."""
+    key = Key("Job", namespace, name)
+    job = context.cache.get(key)
+    if job is None:
+        job = await context.client.get(JOBS, namespace, name)
+        if job is None:
+            return ABSENT
+        context.cache.put(key, job)
+    state = observe(job, context.cache.pods_of(namespace, name))
+    if state.ended and state.result is None:
+        # The watch on Jobs may run ahead of the one on pods.
+        pods = await context.client.list(PODS, namespace, {"labelSelector": f"{JOB_NAME_LABEL}={name}"})
+        return observe(job, pods)
+    if state.reason == "PodNotCreated" and age_seconds(context, job) > NO_POD_AFTER_SECONDS:
+        return observe(job, [], await warnings_about(context, namespace, name))
+    return state
+
+
+async def warnings_about(context: OperatorContext, namespace: str, name: str) -> list[str]:
+    """Messages of the warnings about a Job, oldest first: why it gets no pod (quota, admission, Pod Security)."""
+    query = {"fieldSelector": f"regarding.kind=Job,regarding.name={name},type=Warning"}
+    events = await context.client.list(EVENTS, namespace, query)
+    events.sort(key=lambda event: event.get("eventTime") or event.get("deprecatedLastTimestamp") or "")
+    return [event.get("note", "") for event in events]
+
+
+def age_seconds(context: OperatorContext, body: Body) -> float:
+    """How long ago an object was made."""
+    made = datetime.fromisoformat(body["metadata"]["creationTimestamp"])
+    return (context.clock() - made).total_seconds()
+
+
+def running_operations(context: OperatorContext, system_identifier: str, except_uid: str) -> list[Operation]:
+    """Operations whose Jobs are under way on a PostgreSQL cluster for other objects than this one."""
+    found = []
+    for job in context.cache.bodies("Job"):
+        labels = job["metadata"].get("labels") or {}
+        if labels.get(SYSTEM_IDENTIFIER_LABEL) != system_identifier or labels.get(OWNER_UID_LABEL) == except_uid:
+            continue
+        if not observe(job, []).ended and labels.get(OPERATION_LABEL) in set(Operation):
+            found.append(Operation(labels[OPERATION_LABEL]))
+    return found
+
+
+def running_jobs(context: OperatorContext) -> int:
+    """How many of the operator's Jobs are under way."""
+    return sum(1 for job in context.cache.bodies("Job") if not observe(job, []).ended)
+
+
+async def apply(context: OperatorContext, type_: ResourceType, body: Body, before: Status, plan: Plan) -> float | None:
+    """Carries a plan out and writes the status: objects first, then the Job, then what is true now.
+
+    A crash between any two of these is made good by the next look: objects and Jobs have deterministic names.
+    """
+    namespace = body["metadata"]["namespace"]
+    again = plan.again_after
+    try:
+        for manifest in plan.create:
+            await create_or_adopt(context, body, manifest)
+        if plan.start is not None:
+            await start_job(context, body, plan, plan.start)
+    except KubeError as error:
+        if error.namespace_terminating:
+            return None
+        if error.status in (0, 429) or error.status >= 500:
+            raise
+        again = refuse(plan, error)
+    if plan.delete_job is not None:
+        await context.client.delete(JOBS, namespace, plan.delete_job)
+    if plan.judgments or plan.status != before:
+        await write_status(context, type_, body, before, plan)
+    for notice in plan.notices:
+        await context.events.tell(body, notice)
+    return again
+
+
+async def start_job(context: OperatorContext, body: Body, plan: Plan, manifest: Body) -> None:
+    """Creates the plan's Job, or adopts the one of that name, and records the attempt in the plan's status."""
+    namespace, name = body["metadata"]["namespace"], manifest["metadata"]["name"]
+    job = await create_or_adopt(context, body, manifest)
+    context.cache.put(Key("Job", namespace, name), job)
+    attempts: list[Attempt] = list(getattr(plan.status, "attempts", []))
+    number = observe(job, []).attempt
+    if not any(attempt.number == number and attempt.job == name for attempt in attempts):
+        attempts.append(begin(number, name, now=context.clock()))
+        plan.status = plan.status.model_copy(update={"attempts": attempts[-16:]})
+
+
+async def create_or_adopt(context: OperatorContext, owner: Body, manifest: Body) -> Body:
+    """Creates an object; one of that name that we made for the same owner is taken as it is.
+
+    Raises KubeError with reason NameTaken when it is somebody else's.
+    """
+    type_ = TYPES[manifest["kind"]]
+    namespace, name = owner["metadata"]["namespace"], manifest["metadata"]["name"]
+    try:
+        return await context.client.create(type_, namespace, manifest)
+    except KubeError as error:
+        if not error.already_exists:
+            raise
+    existing = await context.client.get(type_, namespace, name)
+    if existing is None:
+        raise KubeError(409, "Conflict", f"{type_.kind} {namespace}/{name} is just being deleted")
+    labels = existing["metadata"].get("labels") or {}
+    if labels.get(OWNER_UID_LABEL) != owner["metadata"]["uid"]:
+        raise KubeError(
+            409,
+            "NameTaken",
+            f"{type_.kind} {namespace}/{name} exists already and was not made for this {owner['kind']}. "
+            "Choose another name, or remove it if nothing needs it",
+        )
+    return existing
+
+
+def refuse(plan: Plan, error: KubeError) -> float | None:
+    """Turns a refusal by the API server into judgments; returns seconds after which to try again."""
+    quota = error.status == 403
+    reason = error.reason if error.reason == "NameTaken" else "JobForbidden" if quota else "JobRefused"
+    message = f"the API server refused what this needs: {error.message}"
+    plan.judgments = [j for j in plan.judgments if j.type not in ("Ready", "Reconciling", "Stalled")]
+    if quota or error.reason == "Conflict":
+        plan.judgments += in_progress(reason, message)
+        return REFUSED_RETRY_SECONDS
+    plan.judgments += stalled(reason, error.message if reason == "NameTaken" else message)
+    return None
+
+
+async def write_status(context: OperatorContext, type_: ResourceType, body: Body, before: Status, plan: Plan) -> None:
+    """Writes the status, when it differs from what is there; remembers the answer, so that its echo wakes nobody."""
+    metadata = body["metadata"]
+    after = conclude(plan, before, generation=metadata.get("generation", 0), now=context.clock())
+    patch = merge_patch(body.get("status") or {}, after.to_json())
+    if not patch:
+        return
+    key = Key(body["kind"], metadata["namespace"], metadata["name"])
+    try:
+        answer = await context.client.merge_status(
+            type_, metadata["namespace"], metadata["name"], {"metadata": {"uid": metadata["uid"]}, "status": patch}
+        )
+    except KubeError as error:
+        if error.not_found or (error.status == 409 and "uid" in error.message):
+            return
+        raise
+    if context.cache.get(key) is not None:
+        context.cache.put(key, answer)
+        for dependent in context.dependents(key):
+            context.wake(dependent)
+
+
+async def bury(context: OperatorContext, namespace: str, state: JobState) -> None:
+    """Gives a Job whose result stands in the status its time to live."""
+    if not state.ended or state.time_to_live_set or state.deleting:
+        return
+    patch: dict[str, Any] = {"spec": {"ttlSecondsAfterFinished": context.config.job_seconds_to_live}}
+    try:
+        answer = await context.client.merge(JOBS, namespace, state.name, patch)
+    except KubeError as error:
+        if not error.not_found:
+            raise
+        return
+    context.cache.put(Key("Job", namespace, state.name), answer)
+
+
+def is_live(state: JobState) -> bool:
+    """Whether a Job is under way."""
+    return state.phase in (JobPhase.QUEUED, JobPhase.RUNNING)
