@@ -36,6 +36,7 @@ var components = map[string]func() *cobra.Command{
 	"kube-controller-manager": controllermanager.NewControllerManagerCommand,
 	"kube-scheduler":          func() *cobra.Command { return scheduler.NewSchedulerCommand() },
 	"kube-proxy":              kubeproxy.NewProxyCommand,
+	"volume-provisioner":      newProvisionerCommand,
 	// The kubelet sets up its own signal handling; a second one panics.
 	"kubelet": func() *cobra.Command { return kubelet.NewKubeletCommand(context.Background()) },
 }

@@ -1,0 +1,67 @@
+"""The images in containerd, seen and loaded through its own client."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from . import config, oci
+from .steps import output, run, succeeds
+
+
+def _ctr(*arguments: str) -> list[str]:
+    return ["ctr", "--address", str(config.CONTAINERD_SOCKET), "--namespace", "k8s.io", *arguments]
+
+
+def images() -> dict[str, str]:
+    """Name -> digest of every image that is loaded."""
+    rows = output(_ctr("images", "list")).splitlines()[1:]
+    fields = [row.split() for row in rows]
+    # REF TYPE DIGEST SIZE UNIT PLATFORMS LABELS
+    return {row[0]: row[2] for row in fields if len(row) > 2 and not row[0].startswith("sha256:")}
+
+
+def blobs() -> set[str]:
+    """The digests of everything stored, layers included."""
+    return set(output(_ctr("content", "list", "--quiet")).split())
+
+
+def load_archive(archive: Path, log: Path | None = None) -> None:
+    run(_ctr("images", "import", str(archive)), log=log)
+
+
+def load_program(name: str, program: Path, user: str) -> None:
+    """Makes an image of one static program and loads it, unless it's there already."""
+    archive = config.RUN / f"{program.name}.image.tar"
+    digest = oci.single_program(name, program, user, archive)
+    try:
+        if images().get(name) != digest:
+            load_archive(archive)
+    finally:
+        archive.unlink()
+
+
+def load_from_layout(layout: Path, tag: str, name: str) -> bool:
+    """Loads an image out of a layout directory, sending only what is missing; says whether it had to."""
+    if images().get(name) == oci.digest_in_layout(layout, tag):
+        return False
+    archive = config.RUN / f"{tag}.image.tar"
+    try:
+        oci.from_layout(layout, tag, name, blobs(), archive)
+        load_archive(archive)
+    finally:
+        archive.unlink(missing_ok=True)
+    return True
+
+
+def answers() -> bool:
+    return succeeds(_ctr("version"))
+
+
+def engine_answers(engine: str) -> bool:
+    return succeeds([engine, "info"])
+
+
+def remove_containers() -> None:
+    """Forgets containers of a cluster that is gone; their processes ended with it."""
+    for container in output(_ctr("containers", "list", "--quiet")).split():
+        run(_ctr("containers", "delete", container))

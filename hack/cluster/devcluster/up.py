@@ -1,0 +1,135 @@
+"""Starting the cluster: whatever of it isn't there yet, and nothing else."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import hashlib
+import json
+import shutil
+import string
+
+from . import cgroups, components, config, debian, down, kubectl, namespace, pki, store, toolchain
+from .steps import fresh_log, say, step, wait_until
+
+COREDNS_IMAGE = "localhost/pgwarden-coredns:dev"
+NOBODY = "65532:65532"
+
+
+def install_packages() -> None:
+    if missing := debian.missing():
+        log = fresh_log("packages")
+        with step(f"install Debian packages: {' '.join(missing)}", log):
+            debian.install(missing, log)
+
+
+def build_kubernetes() -> None:
+    if not toolchain.is_built("kubernetes", "kube", "pause", "kubectl"):
+        log = fresh_log("build-kubernetes")
+        with step(f"build Kubernetes {config.KUBERNETES_VERSION} and etcd", log):
+            toolchain.build_kubernetes(log)
+
+
+def build_tools() -> None:
+    for name in toolchain.TOOLS:
+        if not toolchain.is_built("tools", name):
+            log = fresh_log(f"build-{name}")
+            with step(f"build {name}", log):
+                toolchain.build_tool(name, log)
+
+
+def discard_other_state() -> None:
+    """Ends and removes what another version of the cluster, or one with old certificates, left."""
+    wanted = _fingerprint()
+    mark = config.STATE / "fingerprint"
+    recorded = mark.read_text() if mark.exists() else None
+    if recorded == wanted and not pki.near_expiry():
+        return
+    if recorded is not None:
+        with step("remove the state of another version"):
+            down.down(quiet=True)
+    config.STATE.mkdir(parents=True, exist_ok=True)
+    mark.write_text(wanted)
+
+
+def start_containerd() -> None:
+    """Namespaces, networks and containerd: enough to load images."""
+    pki.ensure()
+    components.write_configuration()
+    if namespace.supervisor_pid() is None:
+        with step("create namespaces and network"):
+            down.clear_leftovers()
+            namespace.create()
+            cgroups.create()
+            container_runtime = components.containerd()
+            namespace.write([container_runtime])
+            log = components.log_of("containerd")
+            wait_until(lambda: store.answers(), "containerd to answer", 60, log)
+            store.remove_containers()
+
+
+def start_kubernetes() -> None:
+    programs = toolchain.programs("kubernetes")
+    for directory in (config.VOLUMES, config.KUBELET_ROOT):
+        directory.mkdir(parents=True, exist_ok=True)
+    with step("start the components"):
+        store.load_program(components.PAUSE_IMAGE, programs / "pause", NOBODY)
+        namespace.write([components.containerd(), *components.kubernetes(programs)])
+        kubectl.wait_ready(90, components.log_of("kube-apiserver"))
+    with step("wait for the node"):
+        wait_until(node_is_ready, "the node to be Ready", 90, components.log_of("kubelet"))
+
+
+def node_is_ready() -> bool:
+    try:
+        node = json.loads(kubectl.get("node", config.NODE_NAME, "--output=json"))
+    except Exception:
+        return False
+    return any(c["type"] == "Ready" and c["status"] == "True" for c in node["status"].get("conditions", []))
+
+
+def apply_addons() -> None:
+    with step("storage class and DNS"):
+        store.load_program(COREDNS_IMAGE, toolchain.programs("tools") / "coredns", NOBODY)
+        manifest = string.Template((config.MANIFESTS / "cluster.yaml").read_text())
+        kubectl.apply(manifest.substitute(
+            cluster_domain=config.CLUSTER_DOMAIN, dns_service_address=config.DNS_SERVICE_ADDRESS,
+        ))  # fmt: skip
+        kubectl.wait_rolled_out("kube-system", "deployment/coredns", 90)
+
+
+def up() -> None:
+    """Every step in its order; what takes the processor and what takes the network side by side."""
+    with step("cluster up"):
+        install_packages()
+        discard_other_state()
+        with concurrent.futures.ThreadPoolExecutor() as pool:
+            def compile_all() -> None:
+                build_kubernetes()
+                build_tools()
+
+            compiling = pool.submit(compile_all)
+            start_containerd()
+            compiling.result()
+        start_kubernetes()
+        apply_addons()
+        toolchain.remove_outdated()
+    say("The cluster is up. For this shell: eval \"$(hack/cluster/cluster env)\"")
+
+
+def _fingerprint() -> str:
+    """Changes when what is on the disk can't be used by what is about to be started."""
+    parts = [config.STATE_LAYOUT, config.KUBERNETES_VERSION, config.NODE_ADDRESS, config.POD_SUBNET,
+             config.SERVICE_SUBNET, *[f"{leaf}" for leaf in pki.LEAVES]]  # fmt: skip
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+
+def programs_path() -> list[str]:
+    return [str(toolchain.programs(module)) for module in ("kubernetes", "tools")]
+
+
+def has_engine() -> str | None:
+    """The container engine that answers, if one does."""
+    for engine in ("docker", "podman"):
+        if shutil.which(engine) and store.engine_answers(engine):
+            return engine
+    return None
