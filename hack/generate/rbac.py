@@ -32,6 +32,26 @@ def rules_document() -> dict[str, list[Rule]]:
     }
 
 
+def roles_for_people() -> list[dict[str, Any]]:
+    """ClusterRoles on our kinds: `view` and `edit` flow into the cluster's own, `restorer` into none."""
+    rules = rules_document()
+    aggregated = "rbac.authorization.k8s.io/aggregate-to-{}"
+    return [
+        cluster_role("view", rules["view"], {aggregated.format("view"): "true"}),
+        cluster_role("edit", rules["edit"], {aggregated.format("edit"): "true"}),
+        cluster_role("restorer", rules["restorer"], {}),
+    ]
+
+
+def cluster_role(name: str, rules: list[Rule], labels: dict[str, str]) -> dict[str, Any]:
+    return {
+        "apiVersion": "rbac.authorization.k8s.io/v1",
+        "kind": "ClusterRole",
+        "metadata": {"name": f"pgwarden-{name}", "labels": labels},
+        "rules": rules,
+    }
+
+
 def operator_rules(kinds: Iterable[ResourceType]) -> list[Rule]:
     """One rule for each kind, and one for each of its subresources."""
     result = []
