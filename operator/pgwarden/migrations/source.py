@@ -18,18 +18,18 @@ REMEDIES = {
 }
 
 
-def read(folder: Path, *, expected_digest: str | None = None) -> list[Migration]:
-    """The migrations in `folder` and in its subfolders, one for each source, ordered by version.
+def read(*folders: Path, expected_digest: str | None = None) -> list[Migration]:
+    """The migrations in the folders and in their subfolders, one for each source, ordered by version.
 
     Raises TaskError: SourceUnreadable, SourceChanged when their digest is not the expected one, and the reasons of
     `ProblemReason`, naming the files.
     """
     try:
-        found = {str(path.relative_to(folder)): path.read_bytes() for path in sql_files(folder)}
+        found = {label(path, folder, folders): path.read_bytes() for folder in folders for path in sql_files(folder)}
     except OSError as error:
         raise TaskError(
             "SourceUnreadable",
-            f"the migration files in {folder} cannot be read: {error.strerror or error} ({error.filename})",
+            f"the migration files cannot be read: {error.strerror or error}: {error.filename}",
             remedy="Check that the directory, or the ConfigMap mounted there, exists and may be read.",
         ) from error
     parsed = parse(found)
@@ -43,6 +43,11 @@ def read(folder: Path, *, expected_digest: str | None = None) -> list[Migration]
             retryable=True,
         )
     return parsed.migrations
+
+
+def label(path: Path, folder: Path, folders: Sequence[Path]) -> str:
+    """What messages call a file: its path below the only folder, or its whole path when there are several."""
+    return str(path.relative_to(folder) if len(folders) == 1 else path)
 
 
 def sql_files(folder: Path) -> Iterator[Path]:
