@@ -175,8 +175,11 @@ class RestoreRequest(Resource):
             json_schema_extra=rules(
                 (
                     "self.source == oldSelf.source && self.target == oldSelf.target"
-                    " && self.?identity == oldSelf.?identity"
-                    " && self.?checks.orValue([]) == oldSelf.?checks.orValue([])"
+                    # Optional access (`self.?checks`) has no bounded cost, and the API server refuses such a rule.
+                    " && has(self.identity) == has(oldSelf.identity)"
+                    " && (!has(self.identity) || self.identity == oldSelf.identity)"
+                    " && has(self.checks) == has(oldSelf.checks)"
+                    " && (!has(self.checks) || self.checks == oldSelf.checks)"
                     " && self.requestedBy == oldSelf.requestedBy && self.jobTemplate == oldSelf.jobTemplate",
                     "a RestoreRequest describes one restore and cannot be changed, but for suspend and cancel;"
                     " make a new one instead",
