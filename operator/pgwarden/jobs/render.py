@@ -169,7 +169,12 @@ def labels_of(request: JobRequest) -> dict[str, str]:
 def environment() -> Environment:
     """Templates of all rooms: `<room>/<file>`; an undefined name is an error, every value becomes JSON."""
     loader = PrefixLoader({room: PackageLoader(f"pgwarden.{room}", "templates") for room in existing_rooms()})
-    return Environment(loader=loader, undefined=StrictUndefined, finalize=to_json, autoescape=False, trim_blocks=False)
+    return Environment(
+        loader=loader,
+        undefined=StrictUndefined,
+        finalize=to_json,
+        autoescape=False,  # noqa: S701 - the output is YAML, not HTML, and every value in it is written as JSON
+    )
 
 
 def existing_rooms() -> list[str]:

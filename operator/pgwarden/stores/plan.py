@@ -1,0 +1,173 @@
+"""When a BackupStore is probed, and what to say about it. Pure."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from pgwarden.api.conditions import Judgment, find, in_progress, judge, ready, stalled
+from pgwarden.api.quantities import human_bytes, rounded
+from pgwarden.api.status import Attempt
+from pgwarden.jobs.attempts import Decision, Verdict, decide
+from pgwarden.jobs.names import job_name
+from pgwarden.jobs.plan import Notice, Plan, changed_reason
+from pgwarden.jobs.state import JobState
+from pgwarden.stores.access import describe
+from pgwarden.stores.contract import ProbeStoreReport
+from pgwarden.stores.resource import BackupStore, BackupStoreStatus
+
+WRITABLE = "Writable"
+FAILED_AGAIN_SECONDS = 60.0
+ATTEMPTS_PER_PROBE = 3
+
+
+@dataclass(frozen=True)
+class ObservedStore:
+    """What is known about a BackupStore beside its own object."""
+
+    job: JobState
+    """Of the probe that is under way or ended last."""
+    missing: Sequence[str] = ()
+    """Sentences about Secrets, ConfigMaps, keys or the claim that are not there."""
+    probe_interval_seconds: float = 21600.0
+
+
+@dataclass
+class StorePlan(Plan):
+    """A Plan, and the number of the probe attempt to start."""
+
+    attempt: int | None = None
+
+
+def probed_spec(store: BackupStore) -> str:
+    """Digest of what a probe depends on: when it changes, the store is probed again."""
+    relevant = store.spec.model_dump_json(exclude={"suspend", "job_template"})
+    return hashlib.sha256(relevant.encode()).hexdigest()[:16]
+
+
+def probe_job(store: BackupStore, attempt: int) -> str:
+    """Name of the Job of one attempt of the probe that is due or under way."""
+    since = store.status.last_probe_time
+    moment = since.isoformat() if since else "first"
+    return job_name(store.metadata.name, "BackupStore", store.metadata.uid, probed_spec(store), moment, str(attempt))
+
+
+def due(store: BackupStore, now: datetime) -> bool:
+    """Whether the store is to be probed now."""
+    next_time = store.status.next_probe_time
+    return store.status.probed_spec != probed_spec(store) or next_time is None or next_time <= now
+
+
+def plan(store: BackupStore, observed: ObservedStore, now: datetime) -> StorePlan:
+    """The status of a BackupStore, and whether a probe is to be started."""
+    status = store.status.model_copy(
+        update={"location": describe(store), "encrypted": store.spec.encryption is not None}
+    )
+    if observed.missing:
+        judgments = [
+            *in_progress("SecretMissing", "; ".join(observed.missing)),
+            *unknown_writable(store, "SecretMissing"),
+        ]
+        return concluded(store, status, judgments, again_after=15.0)
+    if store.spec.suspend:
+        return concluded(store, status, ready("Suspended", "the store is not probed (spec.suspend)"))
+    if not due(store, now):
+        wait = (store.status.next_probe_time - now).total_seconds() if store.status.next_probe_time else 0.0
+        return concluded(store, status, [], again_after=max(1.0, wait))
+    decision = decide(open_attempts(store), observed.job, now=now, limit=ATTEMPTS_PER_PROBE)
+    status = status.model_copy(update={"attempts": decision.attempts})
+    return by_decision(store, status, decision, observed, now)
+
+
+def by_decision(
+    store: BackupStore, status: BackupStoreStatus, decision: Decision, observed: ObservedStore, now: datetime
+) -> StorePlan:
+    """The plan for a store whose probe is due or under way."""
+    if decision.verdict == Verdict.START:
+        judgments = probing(store, "Probing", "the store is being probed")
+        started = concluded(store, status, judgments)
+        started.attempt = decision.number
+        return started
+    if decision.verdict == Verdict.WAIT:
+        return concluded(store, status, probing(store, decision.reason, decision.message), again_after=10.0)
+    if decision.verdict == Verdict.BACK_OFF:
+        judgments = probing(store, decision.reason, decision.message)
+        return concluded(store, status, judgments, again_after=decision.seconds)
+    if decision.verdict == Verdict.SUCCEEDED and decision.result is not None:
+        report = ProbeStoreReport.model_validate(decision.result.report)
+        status = probed(status, store, now, observed.probe_interval_seconds)
+        status = status.model_copy(update=free_space(report))
+        message = "an object was written, read, listed and deleted"
+        return concluded(
+            store,
+            status,
+            [*ready("Probed", message), judge(WRITABLE, True, "Probed", message)],
+            again_after=observed.probe_interval_seconds,
+        )
+    status = probed(status, store, now, FAILED_AGAIN_SECONDS)
+    judgments = [judge(WRITABLE, False, decision.reason, decision.message)]
+    if not in_force(store):
+        judgments += stalled(decision.reason, decision.message)
+    return concluded(store, status, judgments, again_after=FAILED_AGAIN_SECONDS)
+
+
+def open_attempts(store: BackupStore) -> list[Attempt]:
+    """Attempts of the probe that is under way: those that began after the last probe ended."""
+    since = store.status.last_probe_time
+    attempts = store.status.attempts
+    if store.status.probed_spec != probed_spec(store):
+        attempts = [attempt for attempt in attempts if attempt.job == probe_job(store, attempt.number)]
+    return [attempt for attempt in attempts if since is None or attempt.start_time >= since]
+
+
+def in_force(store: BackupStore) -> bool:
+    """Whether this very spec has been probed with success before: a later failure does not make it less accepted."""
+    condition = find(store.status.conditions, "Ready")
+    return condition is not None and condition.status == "True" and store.status.probed_spec == probed_spec(store)
+
+
+def probing(store: BackupStore, reason: str, message: str) -> list[Judgment]:
+    """Judgments while a probe runs: what is in force stays so."""
+    if in_force(store):
+        return []
+    return [*in_progress(reason, message), *unknown_writable(store, reason, message)]
+
+
+def unknown_writable(store: BackupStore, reason: str, message: str = "") -> list[Judgment]:
+    """Writable is unknown until this spec has been probed."""
+    if store.status.probed_spec == probed_spec(store):
+        return []
+    return [judge(WRITABLE, None, reason, message)]
+
+
+def probed(status: BackupStoreStatus, store: BackupStore, now: datetime, again_in: float) -> BackupStoreStatus:
+    """The status after a probe ended at `now`."""
+    return status.model_copy(
+        update={
+            "last_probe_time": now.replace(microsecond=0),
+            "next_probe_time": (now + timedelta(seconds=again_in)).replace(microsecond=0),
+            "probed_spec": probed_spec(store),
+        }
+    )
+
+
+def free_space(report: ProbeStoreReport) -> dict[str, object]:
+    """Status fields of a claim's free space."""
+    if report.free_bytes is None or report.total_bytes is None:
+        return {"free_bytes": None, "total_bytes": None, "free": ""}
+    free, total = rounded(report.free_bytes), rounded(report.total_bytes)
+    return {"free_bytes": free, "total_bytes": total, "free": f"{human_bytes(free)} of {human_bytes(total)}"}
+
+
+def concluded(
+    store: BackupStore, status: BackupStoreStatus, judgments: list[Judgment], again_after: float | None = None
+) -> StorePlan:
+    """A plan with an Event where Writable turned."""
+    turned = changed_reason(judgments, store.status, WRITABLE)
+    told = next((j for j in judgments if j.type == WRITABLE), None)
+    notices = []
+    if turned and told is not None and told.status != "Unknown":
+        notices.append(Notice(told.reason, told.message, warning=told.status == "False"))
+    return StorePlan(status=status, judgments=judgments, notices=notices, again_after=again_after)
