@@ -1,4 +1,4 @@
-"""Every generated file, and what it is made from."""
+"""Every file that is generated from the models, and by what."""
 
 from __future__ import annotations
 
@@ -14,8 +14,11 @@ from pgwarden.kube.types import OWN_KINDS
 # Charts that bring the CRDs -> the condition under which they do.
 CRD_CHARTS = {"pgwarden": ".Values.crds.enabled", "pgwarden-crds": ""}
 
+# These hold nothing else, so that what is not generated any more is removed from them.
+FOLDERS = ("crds", *(f"charts/{chart}/templates/crds" for chart in CRD_CHARTS))
 
-def generated_files() -> dict[str, str]:
+
+def files_from_models() -> dict[str, str]:
     """Path, relative to the repository -> content. Raises SchemaError when a model cannot be expressed."""
     files = {}
     for resource in OWN_KINDS:
