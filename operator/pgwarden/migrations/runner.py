@@ -109,6 +109,13 @@ def migrate(session: Session, request: Request, standing: Standing) -> Steps:
     return steps
 
 
+def preview(session: Session, request: Request, standing: Standing) -> Steps:
+    """What `migrate` would run; refuses what it would refuse for the files' and the history's sake; writes nothing."""
+    steps = look_and_decide(session, request, standing)
+    refuse_unrunnable(steps)
+    return steps
+
+
 def look_and_decide(session: Session, request: Request, standing: Standing) -> Steps:
     """What there is to do, after what the history says at this moment."""
     standing.records = history.read(session, history.look_up(session))
