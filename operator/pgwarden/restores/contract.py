@@ -105,5 +105,9 @@ class RecoverReport(Report):
     databases: list[str] = Field(default_factory=list)
     """At most 20 names."""
     superuser: str = ""
+    findings: list[str] = Field(default_factory=list)
+    """What a person should know, one sentence each: subscriptions that were disabled, foreign servers, prepared
+    transactions, invalid indexes, settings that were not taken over. Cut to fit; all of them stand in the pod's log and
+    in <pgdata>.restore/marker.json."""
     steps: list[StepReport] = Field(default_factory=list)
     repeated: bool = False

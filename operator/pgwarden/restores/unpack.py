@@ -26,8 +26,8 @@ REGULAR_FILE = (b"0", b"\0")
 DIRECTORY = b"5"
 OUT_OF_SPACE = (errno.ENOSPC, errno.EDQUOT)
 
-Placer = Callable[[PurePosixPath], Path | None]
-"""Tells where a member belongs on the volume; None drops it."""
+Placer = Callable[[PurePosixPath, bool], Path | None]
+"""(name, whether it is a folder) -> where the member belongs on the volume; None drops it."""
 
 
 class Unpacker:
@@ -39,6 +39,7 @@ class Unpacker:
 
     def __init__(self, archive: str, place: Placer) -> None:
         self.archive = archive
+        """What is read now, for messages; the caller may change it from piece to piece."""
         self.files = 0
         self._place = place
         self._block = bytearray()
@@ -118,13 +119,13 @@ class Unpacker:
             self.close()
 
     def _make_folder(self, name: PurePosixPath) -> None:
-        folder = self._place(name)
+        folder = self._place(name, True)
         if folder is not None:
             with volume_full_is_told(self.archive):
                 folder.mkdir(mode=0o700, parents=True, exist_ok=True)
 
     def _begin_file(self, name: PurePosixPath, size: int) -> None:
-        path = self._place(name)
+        path = self._place(name, False)
         self.files += 1
         if path is None:
             return

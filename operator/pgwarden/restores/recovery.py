@@ -1,0 +1,149 @@
+"""Recovers a laid out data directory: configuration, server, WAL, promotion, and proof of where it ended."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from pgwarden.backups.record import BackupRecord
+from pgwarden.jobs.agent import AgentContext
+from pgwarden.jobs.errors import TaskError
+from pgwarden.postgres.restored import RestoredServer
+from pgwarden.restores.configuration import RECOVERY_HBA, recovery_settings, render
+from pgwarden.restores.control_data import ControlData
+from pgwarden.restores.paths import RestorePaths
+from pgwarden.restores.server import POLL_SECONDS, RecoveryServer
+from pgwarden.restores.wal_queue import CarriedWAL, WALQueue, sizes_of
+from pgwarden.restores.wal_segments import parse_lsn
+
+DEFAULT_SUPERUSER = "postgres"
+DEFAULT_DATABASE = "postgres"
+CONNECT_SECONDS = 0.2
+OTHER_BACKUP = "Restore another backup; this one's WAL is not whole."
+
+
+@dataclass(frozen=True)
+class RecoveryEnd:
+    """Where recovery ended, as the new timeline's history file says."""
+
+    lsn: str
+    parent_timeline: int
+
+
+def write_configuration(paths: RestorePaths, record: BackupRecord, control: ControlData) -> None:
+    """Puts in place what the server recovers with."""
+    for folder in (paths.server_config, paths.socket_folder):
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(mode=0o700)
+    (paths.server_config / "postgresql.conf").write_text(render(recovery_settings(record, control, paths)))
+    (paths.server_config / "pg_hba.conf").write_text(RECOVERY_HBA)
+    (paths.server_config / "pg_ident.conf").write_text("")
+    # What a killed server left. The Job's earlier pod is gone before this one starts, and with it that server; its
+    # process id may now be somebody else's, and PostgreSQL would refuse to start.
+    (paths.data / "postmaster.pid").unlink(missing_ok=True)
+
+
+def carried_wal(paths: RestorePaths, record: BackupRecord) -> CarriedWAL:
+    """What the backup holds of WAL."""
+    segment_bytes = record.server.wal_segment_bytes
+    return CarriedWAL(record.timeline, record.start_lsn, record.stop_lsn, segment_bytes, sizes_of(paths.wal))
+
+
+def restored_server(paths: RestorePaths, record: BackupRecord) -> RestoredServer:
+    """How to reach the recovered server."""
+    names = [database.name for database in record.server.databases]
+    database = DEFAULT_DATABASE if DEFAULT_DATABASE in names or not names else names[0]
+    return RestoredServer(paths.socket_folder, record.server.bootstrap_superuser or DEFAULT_SUPERUSER, database)
+
+
+def recover(
+    server: RecoveryServer,
+    restored: RestoredServer,
+    queue: WALQueue,
+    context: AgentContext,
+    timeout_seconds: float,
+) -> None:
+    """Starts the server and waits until it has recovered and accepts connections; hands it WAL meanwhile.
+
+    `timeout_seconds` is how long neither WAL may be taken nor a line be logged (the server logs every ten seconds of
+    a long step). Raises TaskError: WALMissing, RecoveryFailed, RecoveryStuck, ServerContainerGone, SuperuserUnknown.
+    """
+    server.start()
+    needed = queue.carried.needed
+    seen: tuple[str, int] = ("", 0)
+    seen_at = asked_at = time.monotonic()
+    while True:
+        context.check_stop()
+        queue.answer_requests()
+        if queue.failed is not None:
+            raise wal_missing(queue.failed)
+        if server.exit_code is not None:
+            raise recovery_failed(server)
+        server.check_alive()
+        now = time.monotonic()
+        if now - asked_at > CONNECT_SECONDS:
+            asked_at = now
+            if restored.accepts_connections():
+                return
+        taken = queue.last_taken
+        if (state := (taken, server.log_size)) != seen:
+            seen, seen_at = state, now
+        done = needed.index(taken) + 1 if taken in needed else 0
+        context.progress("Recover", done, len(needed), unit="WAL segments", detail=taken)
+        if now - seen_at > timeout_seconds:
+            raise TaskError(
+                "RecoveryStuck",
+                f"recovery has made no progress for {timeout_seconds:.0f} s; the last WAL taken was {taken or 'none'}",
+                remedy="See the log of the container `postgres`.",
+            )
+        time.sleep(POLL_SECONDS)
+
+
+def wal_missing(name: str) -> TaskError:
+    return TaskError(
+        "WALMissing",
+        f"recovery asked for the WAL segment {name}, which belongs to the backup and is missing or not whole; "
+        "the server was stopped rather than opened with rows missing",
+        remedy=OTHER_BACKUP,
+    )
+
+
+def recovery_failed(server: RecoveryServer) -> TaskError:
+    return TaskError(
+        "RecoveryFailed",
+        f"the server ended during recovery with exit code {server.exit_code}: {server.complaints()}",
+        remedy="See the log of the container `postgres`. A missing library or locale means that the image is not the "
+        "cluster's own; a missing folder of a tablespace that it was created while the backup ran: take a new one.",
+    )
+
+
+def read_recovery_end(data: Path, timeline: int) -> RecoveryEnd:
+    """Where the timeline `timeline` branched off: the end of recovery.
+
+    Each line of a history file holds parent timeline, position and reason (PostgreSQL,
+    src/backend/access/transam/timeline.c). Raises TaskError with reason NotRecovered.
+    """
+    file = data / "pg_wal" / f"{timeline:08X}.history"
+    try:
+        lines = [line.split("\t") for line in file.read_text().splitlines() if line.strip() and line[0] != "#"]
+        return RecoveryEnd(lsn=lines[-1][1], parent_timeline=int(lines[-1][0]))
+    except (OSError, IndexError, ValueError) as error:
+        raise TaskError(
+            "NotRecovered",
+            f"the server runs on timeline {timeline} and its history file does not say where recovery ended",
+            remedy="This is a defect of pgwarden: recovery must end on a new timeline. Report it with the pod's log.",
+        ) from error
+
+
+def check_recovery_end(end: RecoveryEnd, record: BackupRecord) -> None:
+    """Raises TaskError with reason RecoveredTooLittle unless recovery reached the end of the backup."""
+    short = parse_lsn(end.lsn) < parse_lsn(record.stop_lsn)
+    if short or end.parent_timeline != record.timeline:
+        raise TaskError(
+            "RecoveredTooLittle",
+            f"recovery ended at {end.lsn} on timeline {end.parent_timeline}; the backup ends at {record.stop_lsn} on "
+            f"timeline {record.timeline}",
+            remedy=OTHER_BACKUP,
+        )
