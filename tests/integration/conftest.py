@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.postgres import MAJORS, PostgresServer, postgres_server
+from tests.support.s3 import S3Server, s3_server
 
 HERE = Path(__file__).parent
 
@@ -74,3 +75,10 @@ def new_standby() -> Iterator[Callable[..., PostgresServer]]:
             return standby
 
         yield start
+
+
+@pytest.fixture(scope="session")
+def s3() -> Iterator[S3Server]:
+    """A running S3 server with TLS, shared by all tests: each makes a bucket of its own (`s3.new_bucket()`)."""
+    with s3_server() as server:
+        yield server

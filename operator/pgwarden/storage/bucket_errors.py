@@ -1,0 +1,136 @@
+"""What an S3 server's refusal, or its silence, means and what to do about it.
+
+The codes are those of the S3 API's "Error responses"; other servers use the same ones and a few of their own. Of an
+answer only code and message are repeated: the rest holds the string to sign and identifiers.
+"""
+
+from __future__ import annotations
+
+import html
+import re
+from dataclasses import dataclass
+
+from pgwarden.jobs.errors import TaskError
+
+
+@dataclass(frozen=True)
+class Meaning:
+    reason: str
+    what: str
+    remedy: str
+    retryable: bool = False
+
+
+_KEYS = Meaning(
+    "StoreCredentialsRejected",
+    "does not accept the credentials",
+    "Check access_key_id and secret_access_key in the BackupStore's Secret; the clock of the node must be right, too.",
+)
+_BUCKET = Meaning(
+    "BucketNotFound",
+    "has no such bucket",
+    "Create the bucket, or correct its name (and path style or virtual-host style) in the BackupStore.",
+)
+_FULL = Meaning("StoreFull", "is full", "Give the store more space or quota, or let retention remove more.")
+_DENIED = Meaning(
+    "StoreAccessDenied",
+    "denies access",
+    "Let these credentials get, put, list and delete objects below the prefix, and abort multipart uploads.",
+)
+_REGION = Meaning("StoreMisconfigured", "belongs to another region", "Set the region in the BackupStore.")
+_BUSY = Meaning(
+    "StoreUnreachable",
+    "is overloaded or broken",
+    "It is tried again by itself; when it stays so, look at the S3 server.",
+    retryable=True,
+)
+CODES = {
+    "AccessDenied": _DENIED,
+    "AccountProblem": _DENIED,
+    "AllAccessDisabled": _DENIED,
+    "AuthorizationHeaderMalformed": _REGION,
+    "ExpiredToken": _KEYS,
+    "InsufficientStorage": _FULL,
+    "InternalError": _BUSY,
+    "InvalidAccessKeyId": _KEYS,
+    "InvalidSecurity": _KEYS,
+    "InvalidToken": _KEYS,
+    "NoSuchBucket": _BUCKET,
+    "NotSignedUp": _KEYS,
+    "PermanentRedirect": _REGION,
+    "QuotaExceeded": _FULL,
+    "RequestTimeTooSkewed": _KEYS,
+    "ServiceUnavailable": _BUSY,
+    "SignatureDoesNotMatch": _KEYS,
+    "SlowDown": _BUSY,
+    "XAdminUserNotFound": _KEYS,  # versitygw
+    "XMinioAdminBucketQuotaExceeded": _FULL,
+    "XMinioStorageFull": _FULL,
+}
+STATUSES = {"401": _KEYS, "403": _DENIED, "500": _BUSY, "502": _BUSY, "503": _BUSY, "504": _BUSY, "507": _FULL}
+
+_CODE = re.compile(r"<Code>(\w+)</Code>")
+_MESSAGE = re.compile(r"<Message>([^<]{0,500})</Message>")
+_STATUS = re.compile(r"non-2xx status code: (\d{3})")
+_CERTIFICATE = re.compile(r"InvalidCertificate\(\s*(\w+)")
+_UNREACHABLE = (
+    (re.compile(r'"failed to lookup address[^"]*"'), "its name cannot be resolved"),
+    (re.compile("ConnectionRefused"), "nothing listens on that port"),
+    (re.compile(r"TimedOut|operation timed out"), "it did not answer in time"),
+    (re.compile(r"IncompleteMessage|ConnectionReset|BrokenPipe|UnexpectedEof"), "it closed the connection"),
+    (re.compile(r"HostUnreachable|NetworkUnreachable"), "there is no route to it"),
+    (re.compile("InvalidContentType|InvalidMessage"), "it does not speak TLS on that port"),
+)
+
+
+def bucket_error(store: str, path: str, error: Exception) -> TaskError | None:
+    """The TaskError for an error of the client library; None when it only says that the object does not exist."""
+    text = str(error)
+    code, status = _found(_CODE, text), _found(_STATUS, text)
+    if code == "NoSuchKey" or (status == "404" and not code):
+        return None
+    said = html.unescape(_found(_MESSAGE, text))
+    meaning = CODES.get(code) or STATUSES.get(status)
+    if meaning is not None:
+        detail = " ".join(part for part in (code, said) if part) or f"HTTP status {status}"
+        return TaskError(
+            meaning.reason,
+            f"the {store} {meaning.what}{_about(path)}: {detail}",
+            remedy=meaning.remedy,
+            retryable=meaning.retryable,
+        )
+    if certificate := _found(_CERTIFICATE, text):
+        return certificate_not_trusted(store, certificate)
+    for pattern, why in _UNREACHABLE:
+        if pattern.search(text):
+            return TaskError(
+                "StoreUnreachable",
+                f"the {store} cannot be reached: {why}",
+                remedy="Check the endpoint in the BackupStore, DNS, and that NetworkPolicies let the pod reach it.",
+                retryable=True,
+            )
+    first_line = text.splitlines()[0] if text else type(error).__name__
+    return TaskError(
+        "StoreFailed",
+        f"the {store} failed{_about(path)}: {' '.join(part for part in (code, said) if part) or first_line[:300]}",
+        remedy="Look at the S3 server's log at this moment.",
+        retryable=True,
+    )
+
+
+def certificate_not_trusted(store: str, trouble: str) -> TaskError:
+    return TaskError(
+        "CertificateNotTrusted",
+        f"the certificate of the {store} is not trusted: {trouble}",
+        remedy="Put the certificate of the authority that signed it into the BackupStore's CA Secret or ConfigMap; "
+        "the endpoint's name must stand in the certificate.",
+    )
+
+
+def _found(pattern: re.Pattern[str], text: str) -> str:
+    match = pattern.search(text)
+    return match.group(1) if match else ""
+
+
+def _about(path: str) -> str:
+    return f" (object {path})" if path else ""

@@ -1,0 +1,30 @@
+"""File systems of a certain size or mode, for what happens when a disk is full or read-only."""
+
+from __future__ import annotations
+
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+@contextmanager
+def small_filesystem(megabytes: int) -> Iterator[Path]:
+    """An ext4 file system of that size, mounted through a loop device for the length of the block. Needs root."""
+    with tempfile.TemporaryDirectory(prefix="pgw-disk-") as folder:
+        image, mount = Path(folder, "image"), Path(folder, "mount")
+        with image.open("wb") as file:
+            file.truncate(megabytes << 20)
+        mount.mkdir()
+        subprocess.run(["mkfs.ext4", "-q", "-m", "0", image], check=True)
+        subprocess.run(["mount", "-o", "loop", image, mount], check=True)
+        try:
+            yield mount
+        finally:
+            subprocess.run(["umount", mount], check=True)
+
+
+def remount(mount: Path, mode: str) -> None:
+    """Makes a mounted file system read-only ("ro") or writable ("rw")."""
+    subprocess.run(["mount", "-o", f"remount,{mode}", mount], check=True)

@@ -1,0 +1,211 @@
+"""The pod of a restore as three processes of the unprivileged user, with the volumes as folders.
+
+    pod = RestorePod(18, volume, location)
+    restored = pod.restore()          # the init container, to its end
+    server = pod.start_server()       # what the container `postgres` runs: sh run-server.sh
+    recovered = pod.recover()         # the container `agent`, to its end
+
+Another pod on the same volume is what Kubernetes starts after the first one has ended.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pgwarden.jobs.files import StoreLocation
+from pgwarden.jobs.task import ObjectRef, Operation, Payload, Result, Task
+from pgwarden.restores.contract import RecoverTask, RestoreTask, SQLCheck
+from pgwarden.restores.paths import RestorePaths
+
+from .postgres import as_server_user, bin_dir, child_processes, new_folder, owned_folder, wait_for_end, wait_until
+
+REPOSITORY = Path(__file__).parents[2]
+NONCE = "0123456789abcdef"
+RUN_AGENT = "import sys; from pgwarden.jobs.agent import main; sys.exit(main(sys.argv[1], sys.argv[2]))"
+SECONDS = 120
+
+
+@dataclass
+class Container:
+    """One process with its log and, for an agent, its result file."""
+
+    process: subprocess.Popen[bytes]
+    log_file: Path
+    result_file: Path | None = None
+
+    @property
+    def log(self) -> str:
+        return self.log_file.read_text(errors="replace")
+
+    @property
+    def running(self) -> bool:
+        return self.process.poll() is None
+
+    def wait(self, seconds: float = SECONDS) -> int:
+        """Waits for its end and returns the exit code."""
+        return self.process.wait(seconds)
+
+    def result(self, seconds: float = SECONDS) -> Result:
+        """Waits for an agent's end and returns what it answered."""
+        self.wait(seconds)
+        assert self.result_file is not None
+        assert self.result_file.exists(), f"the agent left no result:\n{self.log}"
+        return Result.model_validate_json(self.result_file.read_text())
+
+    def kill(self) -> None:
+        """kill -9 of the process and of everything it started, as when a container is killed."""
+        pids = with_descendants(self.process.pid)
+        for pid in pids:
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                continue
+        self.process.wait(SECONDS)
+        wait_for_end(pids)
+
+
+def with_descendants(pid: int) -> list[int]:
+    """The process and all below it."""
+    found = [pid]
+    for parent in found:
+        try:
+            found += child_processes(parent)
+        except FileNotFoundError:
+            continue
+    return found
+
+
+@dataclass
+class RestorePod:
+    """One pod; every pod has a scratch volume of its own, the data volume outlives it."""
+
+    major: int
+    volume: Path
+    store: StoreLocation
+    location: str
+    request_uid: str = "7c1d1a5e-0000-4000-8000-000000000001"
+    parallel: int = 4
+    checks: Sequence[SQLCheck] = ()
+    password_file: Path | None = None
+    timeout_seconds: int = 60
+    folder: Path = field(default_factory=new_folder)
+    containers: list[Container] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        owned_folder(self.folder / "pod")
+        owned_folder(self.shared)
+
+    @property
+    def shared(self) -> Path:
+        return self.folder / "scratch"
+
+    @property
+    def paths(self) -> RestorePaths:
+        return RestorePaths(self.volume / "pgdata", self.shared, self.request_uid)
+
+    def start_restore(self) -> Container:
+        return self._start_agent(
+            "restore",
+            RestoreTask(
+                request_uid=self.request_uid,
+                store=self.store,
+                location=self.location,
+                pgdata=str(self.paths.pgdata),
+                shared=str(self.shared),
+                parallel=self.parallel,
+            ),
+        )
+
+    def start_recover(self) -> Container:
+        return self._start_agent(
+            "recover",
+            RecoverTask(
+                request_uid=self.request_uid,
+                store=self.store,
+                location=self.location,
+                pgdata=str(self.paths.pgdata),
+                shared=str(self.shared),
+                checks=list(self.checks),
+                superuser_password_file=str(self.password_file) if self.password_file else None,
+                server_start_timeout_seconds=self.timeout_seconds,
+            ),
+        )
+
+    def start_server(self, major: int | None = None) -> Container:
+        """The container with the cluster's own image: no Python, nothing of ours but the shell line."""
+        path = f"{bin_dir(major or self.major)}:/usr/bin:/bin"
+        command: list[str | Path] = ["sh", self.shared / "run-server.sh", self.shared]
+        return self._start("postgres", command, {"PATH": path})
+
+    def restore(self) -> Result:
+        return self.start_restore().result()
+
+    def recover(self) -> Result:
+        return self.start_recover().result()
+
+    def run(self) -> tuple[Result, Result, int]:
+        """The whole pod: results of `restore` and `recover`, and the exit code of the server's container."""
+        restored = self.restore()
+        assert restored.outcome == "Succeeded", restored
+        server = self.start_server()
+        recovered = self.recover()
+        return restored, recovered, server.wait()
+
+    def destroy(self) -> None:
+        """Ends what is left of the pod and deletes its scratch volume."""
+        for container in self.containers:
+            if container.running:
+                container.kill()
+        shutil.rmtree(self.folder)
+
+    def wait_for_step(self, container: Container, step: str) -> None:
+        """Waits until an agent has told that it is at a step."""
+        wait_until(
+            lambda: f'"step":"{step}"' in container.log or not container.running, f"{step} was not reached", SECONDS
+        )
+        assert f'"step":"{step}"' in container.log, container.log
+
+    def _start_agent(self, name: str, payload: Payload) -> Container:
+        number = len(self.containers)
+        result_file = self.folder / "pod" / f"{name}-{number}.result"
+        task_file = self.folder / f"{name}-{number}.task"
+        task = Task(
+            operation=Operation(name),
+            nonce=NONCE,
+            object=ObjectRef(kind="RestoreRequest", namespace="test", name="restore", uid=self.request_uid),
+            payload=json.loads(payload.model_dump_json(by_alias=True)),
+        )
+        task_file.write_text(task.model_dump_json(by_alias=True))
+        task_file.chmod(0o644)
+        environment = {
+            "PATH": f"{bin_dir(self.major)}:/usr/bin:/bin",
+            "PYTHONPATH": str(REPOSITORY / "operator"),
+            "PYTHONDONTWRITEBYTECODE": "1",
+        }
+        command: list[str | Path] = [sys.executable, "-c", RUN_AGENT, task_file, result_file]
+        container = self._start(name, command, environment)
+        container.result_file = result_file
+        return container
+
+    def _start(self, name: str, command: list[str | Path], environment: dict[str, str]) -> Container:
+        log_file = self.folder / f"{name}-{len(self.containers)}.log"
+        with log_file.open("wb") as log:
+            process = subprocess.Popen(
+                as_server_user(command),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                cwd="/",
+                env=environment,
+            )
+        container = Container(process, log_file)
+        self.containers.append(container)
+        return container
