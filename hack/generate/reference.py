@@ -55,7 +55,8 @@ object. The other conditions tell outcomes and raise alerts, and never hold up a
 
 One set of rules serves all kinds: `manifests/health/argocd-cm.yaml` for Argo CD and `manifests/health/flux.yaml` for
 Flux. A test runs both on every row of this table; the column kstatus is what its rules for custom resources say
-of an object where a tool uses it without rules of ours.
+of an object where a tool uses it without rules of ours. Of an object without any status Flux says Unknown, because its
+expressions cannot be evaluated, and waits as it does for InProgress.
 
 """
     rows = [(state.title, state.example, state.kstatus, state.argocd, state.flux) for state in STATES]

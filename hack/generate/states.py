@@ -56,7 +56,7 @@ STATES: tuple[State, ...] = (
         "just created, or no operator runs",
         kstatus="Current (an object without status counts as done)",
         argocd="Progressing",
-        flux="Unknown, so it waits",
+        flux="InProgress",
         observed=None,
     ),
     State(
