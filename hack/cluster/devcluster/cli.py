@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import argparse
 
-from . import config, down, namespace, up
+from . import config, down, images, namespace, up
+from .steps import step
 
 
 def main(arguments: list[str]) -> int:
@@ -14,6 +15,7 @@ def main(arguments: list[str]) -> int:
     commands.add_parser("down", help="end the cluster and remove its state")
     commands.add_parser("status", help="say what runs")
     commands.add_parser("env", help="print what a shell needs: eval \"$(cluster env)\"")
+    commands.add_parser("image", help="build what has changed of the images, and load it")
     options = parser.parse_args(arguments)
     if options.command == "env":
         print(f"export KUBECONFIG={config.ADMIN_KUBECONFIG}")
@@ -24,6 +26,11 @@ def main(arguments: list[str]) -> int:
         up.up()
     elif options.command == "down":
         down.down()
+    elif options.command == "image":
+        with step("cluster image"):
+            images.build()
+            if namespace.supervisor_pid() is not None:
+                images.load()
     elif options.command == "status":
         print(namespace.STATUS_FILE.read_text())
     return 0
