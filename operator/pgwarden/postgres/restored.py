@@ -45,7 +45,6 @@ CHECK_SETTINGS: Mapping[str, str] = {
     "default_transaction_read_only": "on",
     "statement_timeout": CHECK_TIMEOUT,
 }
-NOT_YET = ("starting up", "not yet accepting connections", "No such file or directory", "Connection refused")
 
 
 @dataclass(frozen=True)
@@ -86,23 +85,6 @@ class RestoredServer:
                 remedy="See the log of the container `postgres`; restore another backup if the data are at fault.",
             ) from error
 
-    def accepts_connections(self) -> bool:
-        """Whether recovery is over: during it the server refuses, because hot_standby is off.
-
-        Raises TaskError with reason SuperuserUnknown when it refuses for another reason.
-        """
-        try:
-            self._connect(self.database, self.superuser, SUPERUSER_SETTINGS).close()
-        except psycopg.OperationalError as error:
-            if any(phrase in str(error) for phrase in NOT_YET):
-                return False
-            raise TaskError(
-                "SuperuserUnknown",
-                f"the recovered server refuses its superuser {self.superuser!r}: {one_line(error)}",
-                remedy="The role was renamed, or may not log in, on the original server; take a new backup.",
-            ) from error
-        return True
-
     def ask(self, database: str, role: str, query: str) -> Answer:
         """Runs one statement of a user as `role`, read-only and with a time limit of 10 minutes.
 
@@ -127,7 +109,8 @@ class RestoredServer:
             options=startup_options(settings),
             application_name=APPLICATION_NAME,
             connect_timeout=CONNECT_TIMEOUT_SECONDS,
-            passfile="/dev/null",
+            # Nothing of the machine's own may be read; this file does not exist.
+            passfile=str(self.socket_folder / "no-passwords"),
             autocommit=True,
         )
 

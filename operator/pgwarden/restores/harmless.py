@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from pgwarden.backups.record import BackupRecord
 from pgwarden.jobs.errors import TaskError
+from pgwarden.restores.configuration import FINAL_AUTO_CONF
 from pgwarden.restores.durable import sync_path, write_durably
 from pgwarden.restores.paths import RestorePaths
 from pgwarden.restores.tablespaces import format_tablespace_map, parse_tablespace_map
@@ -43,7 +44,7 @@ def link_tablespaces(paths: RestorePaths, record: BackupRecord) -> None:
 def make_harmless(paths: RestorePaths) -> None:
     """Moves the original's configuration aside and has the server recover from its own copy of everything.
 
-    Only after pg_verifybackup: these are changes to what the manifest lists. Can be repeated.
+    Only after pg_verifybackup: these are changes to what the manifest lists.
     """
     for name in (*CONFIGURATION_FILES, *SIGNAL_FILES):
         move_aside(paths, name)
@@ -54,6 +55,8 @@ def make_harmless(paths: RestorePaths) -> None:
             write_durably(original, (paths.data / TABLESPACE_MAP).read_bytes())
         locations = {oid: str(paths.tablespace(oid)) for oid in mapped_locations(paths)}
         write_durably(paths.data / TABLESPACE_MAP, format_tablespace_map(locations).encode())
+    # It wins over postgresql.conf; one that is missing is complained about at every start.
+    write_durably(paths.data / "postgresql.auto.conf", FINAL_AUTO_CONF.encode())
     write_durably(paths.data / "recovery.signal", b"")
     sync_path(paths.data)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from pgwarden.backups.record import BackupRecord, read_record
 from pgwarden.jobs.agent import AgentContext, Done
 from pgwarden.jobs.errors import TaskError
-from pgwarden.restores.configuration import FINAL_AUTO_CONF, FINAL_HBA, FINAL_IDENT, final_configuration
+from pgwarden.restores.configuration import FINAL_HBA, FINAL_IDENT, final_configuration
 from pgwarden.restores.contract import CheckResult, RecoverReport, RecoverTask
 from pgwarden.restores.durable import sync_path, write_durably
 from pgwarden.restores.inspection import Inspection, inspect
@@ -70,7 +70,6 @@ class Recovery:
         self.steps = Steps(context)
         self.record: BackupRecord = read_record(self.paths.record.read_bytes(), str(self.paths.record))
         self.major = self.record.server.version_num // 10000
-        self.findings: list[str] = []
 
     def run(self) -> Done:
         with self.steps.step("Recover"):
@@ -99,13 +98,15 @@ class Recovery:
         queue = WALQueue(self.paths.wal_queue, self.paths.wal, carried_wal(self.paths, self.record))
         queue.open()
         self.volume.write(self.marker.model_copy(update={"state": State.RECOVERING}))
-        self.restored = restored_server(self.paths, self.record)
-        recover(self.server, self.restored, queue, self.context, self.task.server_start_timeout_seconds)
+        recover(self.server, self.paths, queue, self.context, self.task.server_start_timeout_seconds)
 
     def check(self) -> tuple[Inspection, RecoveryEnd]:
         password_file = self.task.superuser_password_file
         inspection = inspect(
-            self.restored, self.task.checks, self.task.request_uid, Path(password_file) if password_file else None
+            restored_server(self.paths, self.record),
+            self.task.checks,
+            self.task.request_uid,
+            Path(password_file) if password_file else None,
         )
         if inspection.system_identifier != self.record.system_identifier:
             raise TaskError(
@@ -165,7 +166,6 @@ class Recovery:
         final = final_configuration(self.record, inspection.libraries)
         files = {
             "postgresql.conf": final.render(),
-            "postgresql.auto.conf": FINAL_AUTO_CONF,
             "pg_hba.conf": FINAL_HBA,
             "pg_ident.conf": FINAL_IDENT,
         }

@@ -20,7 +20,7 @@ from pgwarden.restores.wal_segments import parse_lsn
 
 DEFAULT_SUPERUSER = "postgres"
 DEFAULT_DATABASE = "postgres"
-CONNECT_SECONDS = 0.2
+STATUS_LINE = 8
 OTHER_BACKUP = "Restore another backup; this one's WAL is not whole."
 
 
@@ -59,22 +59,17 @@ def restored_server(paths: RestorePaths, record: BackupRecord) -> RestoredServer
 
 
 def recover(
-    server: RecoveryServer,
-    restored: RestoredServer,
-    queue: WALQueue,
-    context: AgentContext,
-    timeout_seconds: float,
+    server: RecoveryServer, paths: RestorePaths, queue: WALQueue, context: AgentContext, timeout_seconds: float
 ) -> None:
     """Starts the server and waits until it has recovered and accepts connections; hands it WAL meanwhile.
 
     `timeout_seconds` is how long neither WAL may be taken nor a line be logged (the server logs every ten seconds of
-    a long step). Raises TaskError: WALMissing, RecoveryFailed, RecoveryStuck, ServerContainerGone, SuperuserUnknown.
+    a long step). Raises TaskError: WALMissing, RecoveryFailed, RecoveryStuck, ServerContainerGone.
     """
     server.start()
-    needed = queue.carried.needed
     seen: tuple[str, int] = ("", 0)
-    seen_at = asked_at = time.monotonic()
-    while True:
+    seen_at = time.monotonic()
+    while not is_ready(paths.data):
         context.check_stop()
         queue.answer_requests()
         if queue.failed is not None:
@@ -82,23 +77,36 @@ def recover(
         if server.exit_code is not None:
             raise recovery_failed(server)
         server.check_alive()
-        now = time.monotonic()
-        if now - asked_at > CONNECT_SECONDS:
-            asked_at = now
-            if restored.accepts_connections():
-                return
         taken = queue.last_taken
         if (state := (taken, server.log_size)) != seen:
-            seen, seen_at = state, now
-        done = needed.index(taken) + 1 if taken in needed else 0
-        context.progress("Recover", done, len(needed), unit="WAL segments", detail=taken)
-        if now - seen_at > timeout_seconds:
+            seen, seen_at = state, time.monotonic()
+            tell_progress(queue, context)
+        if time.monotonic() - seen_at > timeout_seconds:
             raise TaskError(
                 "RecoveryStuck",
                 f"recovery has made no progress for {timeout_seconds:.0f} s; the last WAL taken was {taken or 'none'}",
                 remedy="See the log of the container `postgres`.",
             )
         time.sleep(POLL_SECONDS)
+
+
+def is_ready(data: Path) -> bool:
+    """Whether the server has ended recovery and accepts connections.
+
+    It says so in the eighth line of postmaster.pid (PostgreSQL, src/include/utils/pidfile.h, LOCK_FILE_LINE_PM_STATUS).
+    Asking by connecting would fill its log with refusals.
+    """
+    try:
+        lines = (data / "postmaster.pid").read_text().splitlines()
+    except FileNotFoundError:
+        return False
+    return len(lines) >= STATUS_LINE and lines[STATUS_LINE - 1].strip() == "ready"
+
+
+def tell_progress(queue: WALQueue, context: AgentContext) -> None:
+    needed, taken = queue.carried.needed, queue.last_taken
+    if taken in needed:
+        context.progress("Recover", needed.index(taken) + 1, len(needed), unit="WAL segments", detail=taken)
 
 
 def wal_missing(name: str) -> TaskError:
