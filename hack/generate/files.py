@@ -9,6 +9,7 @@ from hack.generate.health import argocd_patch, flux_expressions
 from hack.generate.output import HEADER
 from hack.generate.rbac import roles_for_people, rules_document
 from hack.generate.reference import api_reference
+from hack.generate.samples import sample_files
 from pgwarden.kube.types import OWN_KINDS
 
 # Charts that bring the CRDs -> the condition under which they do.
@@ -42,7 +43,7 @@ def files_from_models() -> dict[str, str]:
     files["manifests/health/argocd-cm.yaml"] = argocd_patch()
     files["manifests/health/flux.yaml"] = flux_expressions()
     files["docs/reference/api.md"] = api_reference()
-    return files
+    return files | sample_files()
 
 
 def chart_object(manifest: dict[str, Any], chart: str) -> str:

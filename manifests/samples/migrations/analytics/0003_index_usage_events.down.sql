@@ -1,0 +1,2 @@
+DROP INDEX usage_events_occurred_at_idx;
+DROP INDEX usage_events_organization_idx;

@@ -1,0 +1,1 @@
+DELETE FROM usage_events WHERE attributes @> '{"seed": true}';
