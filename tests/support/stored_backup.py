@@ -1,6 +1,6 @@
 """A backup in a claim, made of what pg_basebackup writes: for tests of restores that need a backup of their own shape.
 
-    location = store_backup(server, store_folder, backup_id="b1")       # StoreLocation's folder, path inside it
+location = store_backup(server, store_folder, backup_id="b1")       # StoreLocation's folder, path inside it
 """
 
 from __future__ import annotations
@@ -72,10 +72,7 @@ def store_backup(
     packing = Packing(level=1, recipients=parse_recipients(recipients))
     ending = ".age" if recipients else ""
     tars = sorted(folder.glob("*.tar"), key=lambda path: path.name == "base.tar")
-    archives = [
-        store_archive(store, location, path, path.stem, packing, ending, object_bytes)
-        for path in tars
-    ]
+    archives = [store_archive(store, location, path, path.stem, packing, ending, object_bytes) for path in tars]
     manifest_path = f"attempt-1-00000000/backup_manifest.zst{ending}"
     written = write_object(store, f"{location}/{manifest_path}", [(folder / "backup_manifest").read_bytes()], packing)
     now = datetime.now(UTC)
@@ -149,8 +146,8 @@ def describe(server: PostgresServer) -> Server:
         settings = [
             Setting(name=str(name), value=str(value), source=str(source))
             for name, value, source in connection.execute(
-                "SELECT name, current_setting(name), source FROM pg_settings WHERE source NOT IN ('default', 'override') "
-                "AND setting IS DISTINCT FROM boot_val"
+                "SELECT name, current_setting(name), source FROM pg_settings "
+                "WHERE source NOT IN ('default', 'override') AND setting IS DISTINCT FROM boot_val"
             )
         ]
         names = [str(name) for (name,) in connection.execute("SELECT datname FROM pg_database WHERE datallowconn")]
