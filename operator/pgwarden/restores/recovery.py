@@ -19,7 +19,7 @@ from pgwarden.restores.wal_queue import CarriedWAL, WALQueue, sizes_of
 from pgwarden.restores.wal_segments import parse_lsn
 
 DEFAULT_SUPERUSER = "postgres"
-DEFAULT_DATABASE = "postgres"
+USUAL_DATABASES = ("postgres", "template1")
 STATUS_LINE = 8
 OTHER_BACKUP = "Restore another backup; this one's WAL is not whole."
 
@@ -53,8 +53,9 @@ def carried_wal(paths: RestorePaths, record: BackupRecord) -> CarriedWAL:
 
 def restored_server(paths: RestorePaths, record: BackupRecord) -> RestoredServer:
     """How to reach the recovered server."""
-    names = [database.name for database in record.server.databases]
-    database = DEFAULT_DATABASE if DEFAULT_DATABASE in names or not names else names[0]
+    names = [database.name for database in record.server.databases if database.name != "template0"]
+    usual = [name for name in USUAL_DATABASES if name in names]
+    database = [*usual, *names, *USUAL_DATABASES][0]
     return RestoredServer(paths.socket_folder, record.server.bootstrap_superuser or DEFAULT_SUPERUSER, database)
 
 

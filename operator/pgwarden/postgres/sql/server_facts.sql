@@ -8,4 +8,5 @@ SELECT
     current_setting('data_checksums')::bool AS data_checksums,
     current_setting('data_directory_mode') AS data_directory_mode,
     -- pg_settings hides the settings that the role may not see.
-    (SELECT setting FROM pg_settings WHERE name = 'data_directory') AS data_directory
+    (SELECT setting FROM pg_settings WHERE name = 'data_directory') AS data_directory,
+    (SELECT rolname FROM pg_roles WHERE oid = 10) AS bootstrap_superuser
