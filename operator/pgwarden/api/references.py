@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Annotated, Any
 
@@ -71,6 +72,16 @@ class TaintEffect(StrEnum):
     NO_SCHEDULE = "NoSchedule"
     PREFER_NO_SCHEDULE = "PreferNoSchedule"
     NO_EXECUTE = "NoExecute"
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Keys of one Secret or ConfigMap that a pod is to mount, and what they are for."""
+
+    kind: str
+    name: str
+    keys: tuple[str, ...]
+    purpose: str
 
 
 class Toleration(Model):

@@ -47,6 +47,8 @@ class ArchiveObject(StoredObject):
     starts_member: bool
     """True when the piece begins with the header of a tar member. Such a piece and those after it, up to the next
     with True, are a tar stream that can be unpacked on its own: that is how archives are unpacked in parallel."""
+    first_member: str = ""
+    """Name of that member; empty when the piece begins inside one."""
 
 
 class Archive(RecordModel):
@@ -219,7 +221,14 @@ def read_record(content: bytes, name: str) -> BackupRecord:
     Raises TaskError: RecordTooNew when a later pgwarden wrote it, ObjectDamaged when it is not a record.
     """
     try:
-        record = BackupRecord.model_validate_json(content)
+        version = _Versioned.model_validate_json(content).schema_version
+        if version > RECORD_VERSION:
+            raise TaskError(
+                "RecordTooNew",
+                f"{name} has schema version {version}; this pgwarden reads up to {RECORD_VERSION}",
+                remedy="Use the version of pgwarden that wrote the backup, or a later one.",
+            )
+        return BackupRecord.model_validate_json(content)
     except ValidationError as error:
         first = error.errors(include_input=False, include_url=False)[0]
         where = ".".join(str(part) for part in first["loc"])
@@ -228,10 +237,9 @@ def read_record(content: bytes, name: str) -> BackupRecord:
             f"{name} is not a backup record: {where}: {first['msg']}",
             remedy="Restore from another backup; look at who else writes into the store.",
         ) from error
-    if record.schema_version > RECORD_VERSION:
-        raise TaskError(
-            "RecordTooNew",
-            f"{name} has schema version {record.schema_version}; this pgwarden reads up to {RECORD_VERSION}",
-            remedy="Use the version of pgwarden that wrote the backup, or a later one.",
-        )
-    return record
+
+
+class _Versioned(RecordModel):
+    """The one field that every version has."""
+
+    schema_version: Annotated[int, Field(ge=1)]

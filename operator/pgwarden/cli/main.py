@@ -19,6 +19,8 @@ from pgwarden.jobs.errors import TaskError
 VERBS = {
     "migrate": ("pgwarden.cli.migrate", "Bring a database's schema to a version, or look where it stands."),
     "agent": ("pgwarden.cli.agent", "Carry out one task inside a Job's pod."),
+    "operator": ("pgwarden.cli.operator", "Watch pgwarden's objects and start Jobs for them."),
+    "monitor": ("pgwarden.cli.monitor", "Measure the databases of one namespace."),
     "version": ("pgwarden.cli.version", "Print the version."),
 }
 

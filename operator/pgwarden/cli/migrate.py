@@ -38,7 +38,7 @@ Dsn = Annotated[
 Source = Annotated[
     list[Path],
     typer.Option(
-        help="Directory with <version>_<title>.up.sql and .down.sql files, or with a folder for each source. Repeatable."
+        help="Directory with <version>_<title>.up.sql and .down.sql files, or a folder for each source. Repeatable."
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]

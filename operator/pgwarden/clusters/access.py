@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from pgwarden.api.conditions import Truth, find, is_true
-from pgwarden.api.references import CertificateSource
-from pgwarden.clusters.resource import Credential, DatabaseCluster, Endpoint, TLSMode
+from pgwarden.api.conditions import Truth, find
+from pgwarden.api.references import CertificateSource, Wanted
+from pgwarden.clusters.resource import Credential, DatabaseCluster, Endpoint
 from pgwarden.jobs.files import SECRETS, DatabaseAddress
 
 Manifest = dict[str, Any]
@@ -46,9 +46,9 @@ def obstacle(cluster: DatabaseCluster | None, name: str, role: Role) -> Obstacle
     if credential(cluster, role) is None:
         return Obstacle("CredentialsMissing", f"{where} names no credentials.{role.value}; add the Secret of that role")
     conditions = cluster.status.conditions
-    if is_true(conditions, "DuplicateOf"):
-        told = find(conditions, "DuplicateOf")
-        return Obstacle("ClusterDuplicate", told.message if told else "")
+    duplicate = find(conditions, "DuplicateOf")
+    if duplicate is not None and duplicate.status == Truth.TRUE:
+        return Obstacle("ClusterDuplicate", duplicate.message)
     reachable = find(conditions, "Reachable")
     if reachable is not None and reachable.status == Truth.FALSE:
         return Obstacle("ClusterUnreachable", f"{where} cannot be reached ({reachable.reason}): {reachable.message}")
@@ -99,9 +99,22 @@ def mount(name: str = "database") -> Manifest:
     return {"name": name, "mountPath": f"{SECRETS}/{name}", "readOnly": True}
 
 
-def needs_certificate(cluster: DatabaseCluster) -> bool:
-    """Whether connections cannot be made without a CA bundle."""
-    return cluster.spec.tls.mode in (TLSMode.VERIFY_CA, TLSMode.VERIFY_FULL)
+def wanted(cluster: DatabaseCluster, role: Role) -> list[Wanted]:
+    """The Secrets and keys that a connection for that kind of work needs."""
+    used = credential(cluster, role)
+    name = cluster.metadata.name
+    found = []
+    if used is not None:
+        keys = (used.username_key, used.password_key)
+        found.append(Wanted("Secret", used.secret_name, keys, f"credentials.{role.value} of DatabaseCluster {name}"))
+    if cluster.spec.tls.ca is not None:
+        found.append(certificate_wanted(cluster.spec.tls.ca, f"tls.ca of DatabaseCluster {name}"))
+    return found
+
+
+def certificate_wanted(source: CertificateSource, purpose: str) -> Wanted:
+    """The object and key that a CA bundle stands in."""
+    return Wanted(source.kind.value, source.name, (source.key,), purpose)
 
 
 def major_version(version: str) -> int:

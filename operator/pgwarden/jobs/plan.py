@@ -12,7 +12,7 @@ from pgwarden.api.status import Status, WorkProgress, WorkStatus
 from pgwarden.jobs.render import Manifest
 from pgwarden.jobs.task import Progress
 
-StatusType = TypeVar("StatusType", bound=Status)
+WorkStatusType = TypeVar("WorkStatusType", bound=WorkStatus)
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ def conclude(plan: Plan, before: Status, *, generation: int, now: datetime) -> S
     return plan.status.model_copy(update={"conditions": conditions, "observed_generation": generation})
 
 
-def with_progress(status: WorkStatus, progress: Progress | None) -> WorkStatus:
+def with_progress(status: WorkStatusType, progress: Progress | None) -> WorkStatusType:
     """`status` with the progress an agent told; judged at once, rounded so that little changes write nothing."""
     if progress is None:
         return status

@@ -85,6 +85,8 @@ class JobRequest:
     fs_group: int = DEFAULT_USER
     volumes: tuple[Manifest, ...] = ()
     mounts: tuple[Manifest, ...] = ()
+    other_tasks: dict[str, Task] = field(default_factory=dict)
+    """Tasks of further agents in the same pod, by the name of their file without `.json`."""
     more: dict[str, Any] = field(default_factory=dict)
     """What the capability's own template needs beside."""
 
@@ -100,9 +102,11 @@ def render(template: str, **values: Any) -> Manifest:
 
 def render_job(template: str, request: JobRequest) -> Manifest:
     """The Job's manifest. Raises TaskTooLarge."""
-    task = request.task.model_dump_json(by_alias=True, exclude_none=True)
-    if len(task.encode()) > TASK_BYTES:
-        raise TaskTooLarge(f"the task of {request.owner.kind} {request.owner.name} has {len(task.encode())} bytes")
+    tasks = {"task": request.task, **request.other_tasks}
+    texts = {name: task.model_dump_json(by_alias=True, exclude_none=True) for name, task in tasks.items()}
+    size = sum(len(text.encode()) for text in texts.values())
+    if size > TASK_BYTES:
+        raise TaskTooLarge(f"the task of {request.owner.kind} {request.owner.name} has {size} bytes")
     labels = {**request.template.labels, **labels_of(request)}
     annotations = {
         **request.template.annotations,
@@ -118,7 +122,7 @@ def render_job(template: str, request: JobRequest) -> Manifest:
         "annotations": {**annotations, ATTEMPT_ANNOTATION: str(request.task.attempt)},
         "pod_annotations": {
             **annotations,
-            TASK_ANNOTATION: task,
+            **{annotation_of(name): text for name, text in texts.items()},
             "kubectl.kubernetes.io/default-container": "agent",
         },
         "owner": request.owner.reference(),
@@ -140,12 +144,20 @@ def render_job(template: str, request: JobRequest) -> Manifest:
     return render(
         template,
         job=job,
-        task_field=f"metadata.annotations['{TASK_ANNOTATION}']",
+        task_items=[
+            {"path": f"{name}.json", "fieldRef": {"fieldPath": f"metadata.annotations['{annotation_of(name)}']"}}
+            for name in texts
+        ],
         container_security=CONTAINER_SECURITY,
         mounts=[*COMMON_MOUNTS, *request.mounts],
         volumes=list(request.volumes),
         **request.more,
     )
+
+
+def annotation_of(task_name: str) -> str:
+    """The annotation that carries a task: the downward API makes a file of it."""
+    return TASK_ANNOTATION if task_name == "task" else f"{TASK_ANNOTATION}-{task_name}"
 
 
 def labels_of(request: JobRequest) -> dict[str, str]:

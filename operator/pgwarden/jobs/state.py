@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
@@ -38,6 +38,8 @@ class JobState:
     message: str = ""
     remedy: str = ""
     result: Result | None = None
+    told: Mapping[str, Result] = field(default_factory=dict)
+    """What each container of the pod that ended has told, by its name."""
     pod: str = ""
     container: str = ""
     """Container whose log tells progress now."""
@@ -69,6 +71,7 @@ def observe(job: Body | None, pods: Sequence[Body], warnings: Sequence[str] = ()
         "time_to_live_set": job["spec"].get("ttlSecondsAfterFinished") is not None,
         "deleting": metadata.get("deletionTimestamp") is not None,
         "pod": pod["metadata"]["name"] if pod else "",
+        "told": results_of(pod) if pod else {},
     }
     ended = ended_condition(job)
     if ended is not None:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, Protocol, runtime_checkable
+from typing import Protocol
 
 from pgwarden.kube.key import Key
 from pgwarden.kube.types import ResourceType
@@ -23,14 +22,9 @@ class Controller(Protocol):
         ...
 
 
-@runtime_checkable
 class Background(Protocol):
-    """A controller with work of its own beside looking at objects."""
+    """Work beside looking at objects."""
 
     async def run(self) -> None:
         """Works until cancelled."""
         ...
-
-
-ControllerFactory = Callable[[Any], Controller]
-"""Makes a controller of an OperatorContext."""

@@ -7,6 +7,7 @@ import os
 import signal
 import socket
 import uuid
+from collections.abc import Callable
 from pathlib import Path
 
 import kopf
@@ -16,7 +17,7 @@ from pgwarden.kube.cache import Cache
 from pgwarden.kube.client import KubeClient
 from pgwarden.kube.config import OperatorConfig
 from pgwarden.kube.context import OperatorContext
-from pgwarden.kube.controller import Background, ControllerFactory
+from pgwarden.kube.controller import Background, Controller
 from pgwarden.kube.events import EventRecorder
 from pgwarden.kube.health import Health, serve
 from pgwarden.kube.key import Key
@@ -29,10 +30,13 @@ from pgwarden.kube.watch import OURS, registry_for, settings_for
 NAMESPACE_FILE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 BEAT_SECONDS = 5.0
 
+Assemble = Callable[[OperatorContext], tuple[list[Controller], list[Background]]]
+"""Makes everything that works in a context."""
+
 log = structlog.get_logger()
 
 
-async def run(config: OperatorConfig, factories: list[ControllerFactory]) -> int:
+async def run(config: OperatorConfig, assemble: Assemble) -> int:
     """Runs until SIGTERM or SIGINT (0), or until the Lease is lost or the work breaks (1)."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -48,7 +52,7 @@ async def run(config: OperatorConfig, factories: list[ControllerFactory]) -> int
             name=config.lease_name,
             namespace=config.lease_namespace or own_namespace(),
             identity=f"{socket.gethostname()}_{uuid.uuid4().hex[:8]}",
-            work=lambda: work(config, client, health, factories),
+            work=lambda: work(config, client, health, assemble),
             stop=stop,
         )
     finally:
@@ -59,7 +63,7 @@ async def run(config: OperatorConfig, factories: list[ControllerFactory]) -> int
     return 0 if stopped else 1
 
 
-async def work(config: OperatorConfig, client: KubeClient, health: Health, factories: list[ControllerFactory]) -> None:
+async def work(config: OperatorConfig, client: KubeClient, health: Health, assemble: Assemble) -> None:
     """What the leader does, until cancelled."""
     context = OperatorContext(
         config=config,
@@ -69,7 +73,7 @@ async def work(config: OperatorConfig, client: KubeClient, health: Health, facto
         events=EventRecorder(client),
         progress=ProgressBoard(client),
     )
-    context.controllers = [factory(context) for factory in factories]
+    context.controllers, background = assemble(context)
     by_kind = {controller.type.kind: controller for controller in context.controllers}
 
     async def reconcile(key: Key) -> float | None:
@@ -86,9 +90,8 @@ async def work(config: OperatorConfig, client: KubeClient, health: Health, facto
             health.watching = True
             group.create_task(context.queue.run(reconcile, config.workers))
             group.create_task(context.progress.run(context.wake))
-            for controller in context.controllers:
-                if isinstance(controller, Background):
-                    group.create_task(controller.run())
+            for each in background:
+                group.create_task(each.run())
     finally:
         health.leading = health.watching = False
 
@@ -108,7 +111,8 @@ async def watch(context: OperatorContext, ready: asyncio.Event) -> None:
 async def prime(context: OperatorContext) -> None:
     """Lists our Jobs and their pods before anything is decided: what runs already must be known by then."""
     for type_ in (JOBS, PODS):
-        for namespace in context.config.namespaces or [None]:
+        namespaces: list[str | None] = [*context.config.namespaces] or [None]
+        for namespace in namespaces:
             for body in await context.client.list(type_, namespace, {"labelSelector": OURS}):
                 metadata = body["metadata"]
                 context.cache.put(Key(type_.kind, metadata["namespace"], metadata["name"]), body)

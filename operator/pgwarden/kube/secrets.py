@@ -3,23 +3,10 @@
 from __future__ import annotations
 
 import base64
-from dataclasses import dataclass
 
-from pgwarden.api.references import CertificateSource
-from pgwarden.clusters.access import Role, credential
-from pgwarden.clusters.resource import DatabaseCluster
+from pgwarden.api.references import Wanted
 from pgwarden.kube.client import KubeClient
 from pgwarden.kube.types import CONFIG_MAPS, SECRETS
-
-
-@dataclass(frozen=True)
-class Wanted:
-    """Keys of one Secret or ConfigMap, and what they are for."""
-
-    kind: str
-    name: str
-    keys: tuple[str, ...]
-    purpose: str
 
 
 async def missing(client: KubeClient, namespace: str, wanted: list[Wanted]) -> list[str]:
@@ -49,20 +36,3 @@ async def config_map_files(client: KubeClient, namespace: str, name: str) -> dic
     files = {key: value.encode() for key, value in (body.get("data") or {}).items()}
     files.update({key: base64.b64decode(value) for key, value in (body.get("binaryData") or {}).items()})
     return files
-
-
-def of_cluster(cluster: DatabaseCluster, role: Role) -> list[Wanted]:
-    """What a connection for that kind of work needs."""
-    used = credential(cluster, role)
-    name = cluster.metadata.name
-    wanted = []
-    if used is not None:
-        keys = (used.username_key, used.password_key)
-        wanted.append(Wanted("Secret", used.secret_name, keys, f"credentials.{role.value} of DatabaseCluster {name}"))
-    if cluster.spec.tls.ca is not None:
-        wanted.append(of_certificate(cluster.spec.tls.ca, f"tls.ca of DatabaseCluster {name}"))
-    return wanted
-
-
-def of_certificate(source: CertificateSource, purpose: str) -> Wanted:
-    return Wanted(source.kind.value, source.name, (source.key,), purpose)

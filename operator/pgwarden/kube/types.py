@@ -167,15 +167,14 @@ CLAIMS = ResourceType(
     verbs("get", "create"),
     "read to tell a missing claim; created for a restored instance",
 )
-NAMESPACES = ResourceType(
-    "",
+NETWORK_POLICIES = ResourceType(
+    "networking.k8s.io",
     "v1",
-    "namespaces",
-    "Namespace",
-    verbs("get"),
-    "a namespace that is being deleted gets no new work",
+    "networkpolicies",
+    "NetworkPolicy",
+    verbs("get", "create"),
+    "a copy that is being recovered may reach the store and nothing else",
 )
-
 ALL: tuple[ResourceType, ...] = (
     DATABASE_CLUSTERS,
     BACKUP_STORES,
@@ -192,5 +191,5 @@ ALL: tuple[ResourceType, ...] = (
     STATEFUL_SETS,
     SERVICES,
     CLAIMS,
-    NAMESPACES,
+    NETWORK_POLICIES,
 )

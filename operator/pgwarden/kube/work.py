@@ -12,7 +12,7 @@ from pgwarden.api.status import Attempt, Status
 from pgwarden.jobs.attempts import begin
 from pgwarden.jobs.names import OPERATION_LABEL, OWNER_UID_LABEL, SYSTEM_IDENTIFIER_LABEL
 from pgwarden.jobs.plan import Plan, conclude
-from pgwarden.jobs.state import ABSENT, JobPhase, JobState, observe
+from pgwarden.jobs.state import ABSENT, JobState, observe
 from pgwarden.jobs.task import Operation
 from pgwarden.kube.cache import JOB_NAME_LABEL, Body
 from pgwarden.kube.client import KubeError
@@ -28,10 +28,15 @@ REFUSED_RETRY_SECONDS = 30.0
 log = structlog.get_logger()
 
 
-async def observe_job(context: OperatorContext, namespace: str, name: str) -> JobState:
-    """The state of a Job. Where the watches do not tell enough to conclude that something is gone, asks directly."""
+async def observe_job(context: OperatorContext, namespace: str, name: str, *, recorded: bool) -> JobState:
+    """The state of a Job. Where the watches do not tell enough to conclude that something is gone, asks directly.
+
+    `recorded` says that the Job is known to have existed; one that is not is created, or adopted when it exists.
+    """
     key = Key("Job", namespace, name)
     job = context.cache.get(key)
+    if job is None and not recorded:
+        return ABSENT
     if job is None:
         job = await context.client.get(JOBS, namespace, name)
         if job is None:
@@ -71,11 +76,6 @@ def running_operations(context: OperatorContext, system_identifier: str, except_
         if not observe(job, []).ended and labels.get(OPERATION_LABEL) in set(Operation):
             found.append(Operation(labels[OPERATION_LABEL]))
     return found
-
-
-def running_jobs(context: OperatorContext) -> int:
-    """How many of the operator's Jobs are under way."""
-    return sum(1 for job in context.cache.bodies("Job") if not observe(job, []).ended)
 
 
 async def apply(context: OperatorContext, type_: ResourceType, body: Body, before: Status, plan: Plan) -> float | None:
@@ -190,8 +190,3 @@ async def bury(context: OperatorContext, namespace: str, state: JobState) -> Non
             raise
         return
     context.cache.put(Key("Job", namespace, state.name), answer)
-
-
-def is_live(state: JobState) -> bool:
-    """Whether a Job is under way."""
-    return state.phase in (JobPhase.QUEUED, JobPhase.RUNNING)

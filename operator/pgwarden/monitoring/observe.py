@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import datetime
 from importlib.resources import files
-from typing import Any, LiteralString, cast
+from typing import Any, LiteralString
 
 from pgwarden.jobs.errors import TaskError
 from pgwarden.jobs.files import DatabaseAddress
@@ -30,7 +30,7 @@ OPERATION = "monitor"
 
 def sql(name: str) -> LiteralString:
     """The text of a named query of this room."""
-    return cast(LiteralString, files("pgwarden.monitoring").joinpath("sql", f"{name}.sql").read_text())
+    return files("pgwarden.monitoring").joinpath("sql", f"{name}.sql").read_text()
 
 
 SERVER = sql("server")

@@ -1,0 +1,108 @@
+"""DatabaseBackup: observe its cluster, store and Job, plan, start the attempt, write the status."""
+
+from __future__ import annotations
+
+import secrets
+
+from pgwarden.backups.plan import BackupPlan, ObservedBackup, backup_job, finished, plan
+from pgwarden.backups.render import full_backup
+from pgwarden.backups.resource import DatabaseBackup
+from pgwarden.clusters.access import Obstacle, Role, major_version, wanted
+from pgwarden.clusters.access import obstacle as cluster_obstacle
+from pgwarden.clusters.resource import DatabaseCluster
+from pgwarden.jobs.task import Operation
+from pgwarden.kube.agents import account_refused, agent_image, image_missing
+from pgwarden.kube.context import OperatorContext
+from pgwarden.kube.dependents import referring
+from pgwarden.kube.key import Key
+from pgwarden.kube.room import no_room
+from pgwarden.kube.secrets import missing
+from pgwarden.kube.types import DATABASE_BACKUPS
+from pgwarden.kube.work import apply, bury, observe_job
+from pgwarden.stores.access import obstacle as store_obstacle
+from pgwarden.stores.access import wanted as store_wanted
+from pgwarden.stores.resource import BackupStore
+
+
+class BackupController:
+    """Looks at DatabaseBackups."""
+
+    type = DATABASE_BACKUPS
+
+    def __init__(self, context: OperatorContext) -> None:
+        self.context = context
+
+    async def reconcile(self, key: Key) -> float | None:
+        context = self.context
+        body = context.cache.get(key)
+        if body is None:
+            context.progress.leave(key)
+            return None
+        backup = DatabaseBackup.of(body)
+        attempts = backup.status.attempts
+        name = attempts[-1].job if attempts else backup_job(backup, 1)
+        recorded = bool(attempts) and not finished(backup)
+        state = await observe_job(context, key.namespace, name, recorded=recorded)
+        if finished(backup):
+            context.progress.leave(key)
+            await bury(context, key.namespace, state)
+            return await apply(context, self.type, body, backup.status, BackupPlan(status=backup.status))
+        cluster, store = self.cluster(backup, key.namespace), self.store(backup, key.namespace)
+        observed = ObservedBackup(
+            job=state,
+            obstacle=await self.obstacle(backup, cluster, store, key.namespace),
+            busy=self.busy(backup, cluster),
+            progress=context.progress.follow(key, state) if state.container else None,
+        )
+        result = plan(backup, observed, context.clock())
+        if result.attempt is not None and cluster is not None and store is not None:
+            result.start = full_backup(
+                backup,
+                cluster,
+                store,
+                name=backup_job(backup, result.attempt),
+                attempt=result.attempt,
+                nonce=secrets.token_hex(16),
+                image=agent_image(context.config, major_version(cluster.status.version)) or "",
+                image_pull_policy=context.config.image_pull_policy,
+                image_pull_secrets=tuple(context.config.image_pull_secrets),
+            )
+        again = await apply(context, self.type, body, backup.status, result)
+        if state.ended:
+            context.progress.leave(key)
+            await bury(context, key.namespace, state)
+        return again
+
+    def cluster(self, backup: DatabaseBackup, namespace: str) -> DatabaseCluster | None:
+        body = self.context.cache.get(Key("DatabaseCluster", namespace, backup.spec.cluster_ref.name))
+        return DatabaseCluster.of(body) if body is not None else None
+
+    def store(self, backup: DatabaseBackup, namespace: str) -> BackupStore | None:
+        body = self.context.cache.get(Key("BackupStore", namespace, backup.spec.store_ref.name))
+        return BackupStore.of(body) if body is not None else None
+
+    async def obstacle(
+        self, backup: DatabaseBackup, cluster: DatabaseCluster | None, store: BackupStore | None, namespace: str
+    ) -> Obstacle | None:
+        """What keeps an attempt from beginning now."""
+        found = cluster_obstacle(cluster, backup.spec.cluster_ref.name, Role.BACKUP)
+        found = found or store_obstacle(store, backup.spec.store_ref.name)
+        if found is not None or cluster is None or store is None:
+            return found
+        needed = [*wanted(cluster, Role.BACKUP), *store_wanted(store)]
+        absent = await missing(self.context.client, namespace, needed)
+        if absent:
+            return Obstacle("SecretMissing", "; ".join(absent))
+        major = major_version(cluster.status.version)
+        if agent_image(self.context.config, major) is None:
+            return Obstacle("AgentImageMissing", image_missing(self.context.config, major))
+        refused = account_refused(self.context.config, backup.spec.job_template.service_account_name)
+        return Obstacle("ServiceAccountRefused", refused) if refused else None
+
+    def busy(self, backup: DatabaseBackup, cluster: DatabaseCluster | None) -> str:
+        if cluster is None:
+            return ""
+        return no_room(self.context, Operation.BACKUP, cluster.status.system_identifier, backup.metadata.uid)
+
+    def dependents(self, changed: Key) -> list[Key]:
+        return referring(self.context.cache, "DatabaseBackup", changed)

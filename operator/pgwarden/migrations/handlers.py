@@ -1,0 +1,132 @@
+"""DatabaseMigration: observe its files, cluster and Job, plan, start the run, write the status."""
+
+from __future__ import annotations
+
+import secrets
+
+from pgwarden.clusters.access import Obstacle, Role, major_version, obstacle, wanted
+from pgwarden.clusters.resource import DatabaseCluster
+from pgwarden.jobs.state import JobState
+from pgwarden.jobs.task import Operation
+from pgwarden.kube.agents import account_refused, agent_image, image_missing
+from pgwarden.kube.context import OperatorContext
+from pgwarden.kube.dependents import referring
+from pgwarden.kube.key import Key
+from pgwarden.kube.room import no_room
+from pgwarden.kube.secrets import config_map_files, missing
+from pgwarden.kube.types import DATABASE_MIGRATIONS
+from pgwarden.kube.work import apply, bury, observe_job
+from pgwarden.migrations.files import Parsed, parse
+from pgwarden.migrations.plan import (
+    MigrationPlan,
+    ObservedMigration,
+    last_attempt,
+    migration_job,
+    plan,
+    wanted_digest,
+)
+from pgwarden.migrations.render import migrate
+from pgwarden.migrations.resource import DatabaseMigration
+
+
+class MigrationController:
+    """Looks at DatabaseMigrations."""
+
+    type = DATABASE_MIGRATIONS
+
+    def __init__(self, context: OperatorContext) -> None:
+        self.context = context
+
+    async def reconcile(self, key: Key) -> float | None:
+        context = self.context
+        body = context.cache.get(key)
+        if body is None:
+            context.progress.leave(key)
+            return None
+        migration = DatabaseMigration.of(body)
+        cluster = self.cluster(migration, key.namespace)
+        files, absent = await self.files(migration, key.namespace)
+        state = await self.job(key, migration, files)
+        progress = context.progress.follow(key, state) if state.container else None
+        observed = ObservedMigration(
+            files=files,
+            job=state,
+            missing=absent,
+            obstacle=await self.obstacle(migration, cluster, key.namespace),
+            busy=self.busy(migration, cluster),
+            progress=progress,
+        )
+        result = plan(migration, observed, context.clock())
+        self.prepare(result, migration, cluster)
+        again = await apply(context, self.type, body, migration.status, result)
+        if state.ended:
+            context.progress.leave(key)
+            await bury(context, key.namespace, state)
+        return again
+
+    def prepare(self, result: MigrationPlan, migration: DatabaseMigration, cluster: DatabaseCluster | None) -> None:
+        """Adds the Job's manifest to a plan that starts one."""
+        config = self.context.config
+        if result.attempt is None or cluster is None:
+            return
+        result.start = migrate(
+            migration,
+            cluster,
+            name=migration_job(migration, result.wanted, result.attempt),
+            attempt=result.attempt,
+            nonce=secrets.token_hex(16),
+            source_digest=getattr(result.status, "source_digest", ""),
+            image=agent_image(config, major_version(cluster.status.version)) or "",
+            image_pull_policy=config.image_pull_policy,
+            image_pull_secrets=tuple(config.image_pull_secrets),
+        )
+
+    def cluster(self, migration: DatabaseMigration, namespace: str) -> DatabaseCluster | None:
+        body = self.context.cache.get(Key("DatabaseCluster", namespace, migration.spec.cluster_ref.name))
+        return DatabaseCluster.of(body) if body is not None else None
+
+    async def files(self, migration: DatabaseMigration, namespace: str) -> tuple[Parsed, list[str]]:
+        """The migration files of all sources, and sentences about ConfigMaps that do not exist."""
+        found: list[tuple[str, bytes]] = []
+        absent = []
+        for source in migration.spec.sources:
+            name = source.config_map.name
+            files = await config_map_files(self.context.client, namespace, name)
+            if files is None:
+                absent.append(f"ConfigMap {namespace}/{name} (spec.sources) does not exist; create it")
+                continue
+            found += [(f"{name}/{key}", content) for key, content in files.items()]
+        return (parse(found) if not absent else Parsed()), absent
+
+    async def job(self, key: Key, migration: DatabaseMigration, files: Parsed) -> JobState:
+        """The state of the Job of the last attempt at what is wanted now."""
+        wanted = wanted_digest(migration, files)
+        name = migration_job(migration, wanted, last_attempt(migration, wanted))
+        open_ = migration.status.tried_digest == wanted != migration.status.applied_digest
+        recorded = open_ and bool(migration.status.attempts)
+        return await observe_job(self.context, key.namespace, name, recorded=recorded)
+
+    async def obstacle(
+        self, migration: DatabaseMigration, cluster: DatabaseCluster | None, namespace: str
+    ) -> Obstacle | None:
+        """What keeps a run from beginning now."""
+        found = obstacle(cluster, migration.spec.cluster_ref.name, Role.MIGRATION)
+        if found is not None or cluster is None:
+            return found
+        absent = await missing(self.context.client, namespace, wanted(cluster, Role.MIGRATION))
+        if absent:
+            return Obstacle("SecretMissing", "; ".join(absent))
+        major = major_version(cluster.status.version)
+        if agent_image(self.context.config, major) is None:
+            return Obstacle("AgentImageMissing", image_missing(self.context.config, major))
+        refused = account_refused(self.context.config, migration.spec.job_template.service_account_name)
+        return Obstacle("ServiceAccountRefused", refused) if refused else None
+
+    def busy(self, migration: DatabaseMigration, cluster: DatabaseCluster | None) -> str:
+        if cluster is None:
+            return ""
+        identifier = cluster.status.system_identifier
+        return no_room(self.context, Operation.MIGRATE, identifier, migration.metadata.uid)
+
+    def dependents(self, changed: Key) -> list[Key]:
+        return referring(self.context.cache, "DatabaseMigration", changed)

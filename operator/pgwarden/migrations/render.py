@@ -1,0 +1,76 @@
+"""The Job that migrates a database. Pure."""
+
+from __future__ import annotations
+
+from pgwarden.clusters.access import Role, address, credential, mount, volume
+from pgwarden.clusters.resource import DatabaseCluster
+from pgwarden.jobs.files import SOURCES
+from pgwarden.jobs.render import JobRequest, Manifest, Owner, render_job
+from pgwarden.jobs.task import ObjectRef, Task
+from pgwarden.migrations.contract import MigrateTask
+from pgwarden.migrations.resource import DatabaseMigration
+
+
+def migrate(
+    migration: DatabaseMigration,
+    cluster: DatabaseCluster,
+    *,
+    name: str,
+    attempt: int,
+    nonce: str,
+    source_digest: str,
+    image: str,
+    image_pull_policy: str,
+    image_pull_secrets: tuple[str, ...],
+) -> Manifest:
+    """The Job of one attempt. The ConfigMaps are mounted; the task names the digest their files must have."""
+    spec, metadata = migration.spec, migration.metadata
+    payload = MigrateTask(
+        database=address(cluster, database=spec.database),
+        source_digest=source_digest,
+        target_version=spec.version,
+        allow_down=spec.down.allow,
+        role=spec.role,
+        lock_timeout_ms=spec.lock_timeout_seconds * 1000,
+        statement_timeout_ms=spec.statement_timeout_seconds * 1000,
+        applied_by=f"DatabaseMigration {metadata.namespace}/{metadata.name}",
+    )
+    task = Task(
+        operation=payload.OPERATION,
+        nonce=nonce,
+        object=ObjectRef(kind="DatabaseMigration", namespace=metadata.namespace, name=metadata.name, uid=metadata.uid),
+        attempt=attempt,
+        payload=payload.model_dump(mode="json", by_alias=True),
+    )
+    used = credential(cluster, Role.MIGRATION)
+    volumes = [volume(cluster, used)] if used is not None else []
+    request = JobRequest(
+        name=name,
+        owner=Owner("DatabaseMigration", metadata.namespace, metadata.name, metadata.uid),
+        task=task,
+        image=image,
+        template=spec.job_template,
+        cluster=cluster.metadata.name,
+        system_identifier=cluster.status.system_identifier,
+        image_pull_policy=image_pull_policy,
+        image_pull_secrets=image_pull_secrets,
+        volumes=(*volumes, *source_volumes(migration)),
+        mounts=(mount(), *source_mounts(migration)),
+    )
+    return render_job("jobs/job.yaml.j2", request)
+
+
+def source_volumes(migration: DatabaseMigration) -> list[Manifest]:
+    """A volume for each ConfigMap."""
+    return [
+        {"name": f"source-{index:02}", "configMap": {"name": source.config_map.name}}
+        for index, source in enumerate(migration.spec.sources)
+    ]
+
+
+def source_mounts(migration: DatabaseMigration) -> list[Manifest]:
+    """The mounts of `source_volumes`, one subfolder each, in the order they are named."""
+    return [
+        {"name": f"source-{index:02}", "mountPath": f"{SOURCES}/{index:02}", "readOnly": True}
+        for index, _ in enumerate(migration.spec.sources)
+    ]

@@ -1,0 +1,207 @@
+"""RestoreRequest: observe backup, store, cluster and Job, plan, make what is needed, write the status."""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass
+from typing import Any
+
+from pgwarden.api.references import SecretKey
+from pgwarden.backups.resource import DatabaseBackup
+from pgwarden.clusters.access import Obstacle, major_version
+from pgwarden.clusters.resource import DatabaseCluster
+from pgwarden.jobs.names import OWNER_UID_LABEL
+from pgwarden.kube.agents import account_refused, agent_image, image_missing
+from pgwarden.kube.cache import Body
+from pgwarden.kube.context import OperatorContext
+from pgwarden.kube.dependents import referring
+from pgwarden.kube.key import Key
+from pgwarden.kube.secrets import missing
+from pgwarden.kube.types import CLAIMS, RESTORE_REQUESTS, SECRETS, SERVICES, STATEFUL_SETS
+from pgwarden.kube.work import apply, bury, observe_job
+from pgwarden.restores.plan import (
+    ObservedRestore,
+    RestorePlan,
+    claim_name,
+    finished,
+    plan,
+    restore_job,
+    secret_name,
+)
+from pgwarden.restores.refusals import backup_obstacle, backup_refusal, name_taken
+from pgwarden.restores.render import Identity, Surroundings, before_job, instance, restore
+from pgwarden.restores.resource import RestoreRequest
+from pgwarden.stores.access import wanted
+from pgwarden.stores.resource import BackupStore
+
+DEFAULT_USER = 999
+"""The user `postgres` of the official image and of Debian's packages in containers."""
+
+
+@dataclass
+class Found:
+    """The objects a request refers to, as far as they exist."""
+
+    backup: DatabaseBackup | None = None
+    store: BackupStore | None = None
+    cluster: DatabaseCluster | None = None
+    workload: Body | None = None
+
+
+class RestoreController:
+    """Looks at RestoreRequests."""
+
+    type = RESTORE_REQUESTS
+
+    def __init__(self, context: OperatorContext) -> None:
+        self.context = context
+
+    async def reconcile(self, key: Key) -> float | None:
+        context = self.context
+        body = context.cache.get(key)
+        if body is None:
+            context.progress.leave(key)
+            return None
+        request = RestoreRequest.of(body)
+        attempts = request.status.attempts
+        name = attempts[-1].job if attempts else restore_job(request, 1)
+        recorded = bool(attempts) and not finished(request)
+        state = await observe_job(context, key.namespace, name, recorded=recorded)
+        if finished(request):
+            context.progress.leave(key)
+            await bury(context, key.namespace, state)
+            return await apply(context, self.type, body, request.status, RestorePlan(status=request.status))
+        found = await self.find(request, key.namespace)
+        around, obstacle = await self.surroundings(request, found, key.namespace)
+        running, problem = await self.instance_state(request, key.namespace) if state.ended else (False, "")
+        observed = ObservedRestore(
+            backup=found.backup,
+            job=state,
+            obstacle=obstacle,
+            refusal=backup_refusal(found.backup) or (None if attempts else await self.taken(request, key.namespace)),
+            progress=context.progress.follow(key, state) if state.container else None,
+            instance_ready=running,
+            instance_problem=problem,
+        )
+        result = plan(request, observed, context.clock())
+        if result.attempt is not None and around is not None:
+            result.create = before_job(request, around, password=secrets.token_urlsafe(24))
+            job = restore_job(request, result.attempt)
+            nonce = secrets.token_hex(16)
+            result.start = restore(request, around, name=job, attempt=result.attempt, nonce=nonce)
+        if result.make_instance and around is not None:
+            result.create = instance(request, around)
+        again = await apply(context, self.type, body, request.status, result)
+        if finished(RestoreRequest.of(context.cache.get(key) or body)):
+            context.progress.leave(key)
+            await bury(context, key.namespace, state)
+        return again
+
+    async def find(self, request: RestoreRequest, namespace: str) -> Found:
+        """What the request refers to."""
+        cache, found = self.context.cache, Found()
+        backup = cache.get(Key("DatabaseBackup", namespace, request.spec.source.backup_ref.name))
+        if backup is None:
+            return found
+        found.backup = DatabaseBackup.of(backup)
+        store = cache.get(Key("BackupStore", namespace, found.backup.spec.store_ref.name))
+        found.store = BackupStore.of(store) if store is not None else None
+        cluster = cache.get(Key("DatabaseCluster", namespace, found.backup.spec.cluster_ref.name))
+        found.cluster = DatabaseCluster.of(cluster) if cluster is not None else None
+        if found.cluster is not None and found.cluster.spec.workload_ref is not None:
+            name = found.cluster.spec.workload_ref.name
+            found.workload = await self.context.client.get(STATEFUL_SETS, namespace, name)
+        return found
+
+    async def surroundings(
+        self, request: RestoreRequest, found: Found, namespace: str
+    ) -> tuple[Surroundings | None, Obstacle | None]:
+        """All that the Job needs, or what keeps it from beginning now."""
+        config = self.context.config
+        obstacle = backup_obstacle(request, found.backup, found.store)
+        if obstacle is not None or found.backup is None or found.store is None:
+            return None, obstacle
+        decryption = self.decryption(request, found.backup, found.store)
+        absent = await missing(self.context.client, namespace, wanted(found.store, decryption))
+        if absent:
+            return None, Obstacle("SecretMissing", "; ".join(absent))
+        server_image = self.server_image(request, found)
+        if not server_image:
+            message = "no image of the server is known: set target.newInstance.image, or image of the DatabaseCluster"
+            return None, Obstacle("ServerImageUnknown", message)
+        major = major_version(found.backup.status.postgres_version)
+        image = agent_image(config, major)
+        if image is None:
+            return None, Obstacle("AgentImageMissing", image_missing(config, major))
+        refused = account_refused(config, request.spec.job_template.service_account_name)
+        if refused:
+            return None, Obstacle("ServiceAccountRefused", refused)
+        around = Surroundings(
+            backup=found.backup,
+            store=found.store,
+            server_image=server_image,
+            agent_image=image,
+            identity=owner_of_data(found.workload),
+            decryption=decryption,
+            image_pull_policy=config.image_pull_policy,
+            image_pull_secrets=tuple(config.image_pull_secrets),
+        )
+        return around, None
+
+    def decryption(self, request: RestoreRequest, backup: DatabaseBackup, store: BackupStore) -> SecretKey | None:
+        """Where the identity stands; None when the backup is not encrypted."""
+        if not backup.status.encrypted:
+            return None
+        return request.spec.identity or (store.spec.encryption.identity if store.spec.encryption else None)
+
+    def server_image(self, request: RestoreRequest, found: Found) -> str:
+        """The image the data are recovered and run in: as asked for, the cluster's, or its workload's."""
+        if request.spec.target.new_instance.image:
+            return request.spec.target.new_instance.image
+        cluster = found.cluster
+        if cluster is not None and cluster.spec.image:
+            return cluster.spec.image
+        if cluster is None or cluster.spec.workload_ref is None or found.workload is None:
+            return ""
+        containers = found.workload["spec"]["template"]["spec"]["containers"]
+        name = cluster.spec.workload_ref.container
+        return next((str(c.get("image", "")) for c in containers if c["name"] == name), "")
+
+    async def taken(self, request: RestoreRequest, namespace: str) -> Obstacle | None:
+        """Names of the new instance that belong to something else already."""
+        name, client = request.spec.target.new_instance.name, self.context.client
+        wanted_names = (
+            (STATEFUL_SETS, name),
+            (SERVICES, name),
+            (CLAIMS, claim_name(request)),
+            (SECRETS, secret_name(request)),
+        )
+        others = []
+        for type_, each in wanted_names:
+            body = await client.get(type_, namespace, each)
+            labels = (body["metadata"].get("labels") or {}) if body is not None else {}
+            if body is not None and labels.get(OWNER_UID_LABEL) != request.metadata.uid:
+                others.append(f"{type_.kind} {each}")
+        return name_taken(name, others)
+
+    async def instance_state(self, request: RestoreRequest, namespace: str) -> tuple[bool, str]:
+        """Whether the new instance answers, and what its StatefulSet says while it does not."""
+        body = await self.context.client.get(STATEFUL_SETS, namespace, request.spec.target.new_instance.name)
+        status: dict[str, Any] = (body or {}).get("status") or {}
+        if (status.get("readyReplicas") or 0) >= 1:
+            return True, ""
+        return False, "" if status.get("currentReplicas") else "it has no pod yet"
+
+    def dependents(self, changed: Key) -> list[Key]:
+        return referring(self.context.cache, "RestoreRequest", changed)
+
+
+def owner_of_data(workload: Body | None) -> Identity:
+    """User and groups of the workload's pods, or those usual in PostgreSQL's images."""
+    if workload is None:
+        return Identity(DEFAULT_USER, DEFAULT_USER, DEFAULT_USER)
+    spec = workload["spec"]["template"]["spec"]
+    context = spec.get("securityContext") or {}
+    user = int(context.get("runAsUser") or DEFAULT_USER)
+    group = int(context.get("runAsGroup") or user)
+    return Identity(user, group, int(context.get("fsGroup") or group))

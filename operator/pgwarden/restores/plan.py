@@ -1,0 +1,230 @@
+"""What to do about a RestoreRequest, and what to say about it. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from pgwarden.api.conditions import Judgment, find, in_progress, ready, stalled
+from pgwarden.api.quantities import human_bytes, human_seconds, parse_quantity
+from pgwarden.backups.resource import DatabaseBackup
+from pgwarden.clusters.access import Obstacle
+from pgwarden.jobs.attempts import Decision, Verdict, decide
+from pgwarden.jobs.names import job_name
+from pgwarden.jobs.plan import Notice, Plan, changed_reason, with_progress
+from pgwarden.jobs.state import JobPhase, JobState
+from pgwarden.jobs.task import Progress
+from pgwarden.restores.contract import RecoverReport
+from pgwarden.restores.progress import steps_of
+from pgwarden.restores.resource import RestoreRequest, RestoreRequestStatus
+
+WAIT_SECONDS = 10.0
+START_LOOK_SECONDS = 2.0
+# Files plus the WAL that came with the backup, and room to recover in.
+SPACE_FACTOR = 1.1
+PORT = 5432
+
+
+@dataclass(frozen=True)
+class ObservedRestore:
+    """What is known about a RestoreRequest beside its own object."""
+
+    backup: DatabaseBackup | None
+    job: JobState
+    obstacle: Obstacle | None = None
+    """Why work cannot begin now."""
+    refusal: Obstacle | None = None
+    """Why work can never begin as asked for."""
+    busy: str = ""
+    progress: Progress | None = None
+    instance_ready: bool = False
+    """Whether the new instance answers."""
+    instance_problem: str = ""
+    """What its pod says while it does not."""
+
+
+@dataclass
+class RestorePlan(Plan):
+    """A Plan, the number of the attempt to start, and whether the new instance is to be made."""
+
+    attempt: int | None = None
+    make_instance: bool = False
+
+
+def restore_job(request: RestoreRequest, attempt: int) -> str:
+    """Name of the Job of one attempt."""
+    return job_name(request.metadata.name, "RestoreRequest", request.metadata.uid, str(attempt))
+
+
+def secret_name(request: RestoreRequest) -> str:
+    return f"{request.spec.target.new_instance.name}-superuser"
+
+
+def claim_name(request: RestoreRequest) -> str:
+    """The name the StatefulSet gives its claim, so that it takes the restored one."""
+    return f"data-{request.spec.target.new_instance.name}-0"
+
+
+def finished(request: RestoreRequest) -> bool:
+    """Whether nothing more is to be done about it."""
+    done, stuck = find(request.status.conditions, "Ready"), find(request.status.conditions, "Stalled")
+    completed = done is not None and done.status == "True" and request.status.completion_time is not None
+    return completed or (stuck is not None and stuck.status == "True")
+
+
+def plan(request: RestoreRequest, observed: ObservedRestore, now: datetime) -> RestorePlan:
+    """The status of a RestoreRequest, and what is to be started, made or ended."""
+    if finished(request):
+        return RestorePlan(status=request.status)
+    decision = decide(request.status.attempts, observed.job, now=now)
+    status = request.status.model_copy(update={"attempts": decision.attempts})
+    if request.spec.cancel:
+        return cancelled(request, status, observed)
+    if decision.verdict == Verdict.START:
+        return start(request, status, decision, observed, now)
+    if decision.verdict == Verdict.WAIT:
+        status = with_steps(request, with_progress(status, observed.progress), observed)
+        reason = "Restoring" if observed.job.phase == JobPhase.RUNNING else decision.reason
+        message = decision.message or f"Job {observed.job.name} restores the backup, step {status.step}"
+        return said(request, status, in_progress(reason, message), WAIT_SECONDS)
+    status = with_steps(request, status.model_copy(update={"progress": None}), observed)
+    if decision.verdict == Verdict.BACK_OFF:
+        return said(request, status, in_progress(decision.reason, decision.message), decision.seconds)
+    if decision.verdict == Verdict.SUCCEEDED and decision.result is not None:
+        report = RecoverReport.model_validate(decision.result.report)
+        return hand_over(request, status, report, observed, now)
+    return said(request, status, stalled(decision.reason, decision.message), None)
+
+
+def start(
+    request: RestoreRequest,
+    status: RestoreRequestStatus,
+    decision: Decision,
+    observed: ObservedRestore,
+    now: datetime,
+) -> RestorePlan:
+    """The plan that starts an attempt, or says what it waits for or why it never will begin."""
+    if request.spec.suspend:
+        return said(request, status, in_progress("Suspended", "the restore is held back (spec.suspend)"), None)
+    refusal = observed.refusal or too_small(request, observed.backup)
+    if refusal is not None:
+        return said(request, status, stalled(refusal.reason, refusal.message), None)
+    if observed.obstacle is not None:
+        return said(request, status, in_progress(observed.obstacle.reason, observed.obstacle.message), WAIT_SECONDS)
+    if observed.busy:
+        return said(request, status, in_progress("Queued", observed.busy), WAIT_SECONDS)
+    name = request.spec.target.new_instance.name
+    backup = observed.backup
+    status = status.model_copy(
+        update={
+            "start_time": status.start_time or now.replace(microsecond=0),
+            "backup_id": backup.status.backup_id if backup else "",
+            "location": backup.status.location if backup else "",
+            "restored_time": backup.status.completion_time if backup else None,
+            "secret_name": secret_name(request),
+        }
+    )
+    status = with_steps(request, status, observed)
+    message = f"attempt {decision.number}: backup {status.backup_id} is restored into the new instance {name}"
+    begun = said(request, status, in_progress("Starting", message), WAIT_SECONDS)
+    begun.attempt = decision.number
+    return begun
+
+
+def too_small(request: RestoreRequest, backup: DatabaseBackup | None) -> Obstacle | None:
+    """A claim that cannot hold the backup is refused before anything is made."""
+    size = request.spec.target.new_instance.storage.size
+    needed = int((backup.status.plain_bytes or 0) * SPACE_FACTOR) if backup is not None else 0
+    if parse_quantity(size) >= needed:
+        return None
+    message = (
+        f"target.newInstance.storage.size {size} is too small: the backup needs at least {human_bytes(needed)}."
+        " Make a new RestoreRequest with a larger claim"
+    )
+    return Obstacle("VolumeTooSmall", message)
+
+
+def cancelled(request: RestoreRequest, status: RestoreRequestStatus, observed: ObservedRestore) -> RestorePlan:
+    """The plan that ends a restore; nothing that was restored is deleted without a person."""
+    names = f"claim {claim_name(request)} and Secret {secret_name(request)}"
+    message = f"the restore was cancelled (spec.cancel); delete {names} when nothing needs them"
+    plan = said(request, status.model_copy(update={"progress": None}), stalled("Cancelled", message), None)
+    if observed.job.phase in (JobPhase.QUEUED, JobPhase.RUNNING):
+        plan.delete_job = observed.job.name
+    return plan
+
+
+def hand_over(
+    request: RestoreRequest,
+    status: RestoreRequestStatus,
+    report: RecoverReport,
+    observed: ObservedRestore,
+    now: datetime,
+) -> RestorePlan:
+    """The plan for data that are recovered and checked: make the instance, wait until it answers."""
+    name, namespace = request.spec.target.new_instance.name, request.metadata.namespace
+    status = status.model_copy(
+        update={
+            "restored_to": report.end_lsn,
+            "timeline": report.timeline,
+            "checks_passed": sum(check.passed for check in report.checks),
+            "host": f"{name}.{namespace}.svc",
+        }
+    )
+    if not observed.instance_ready:
+        status = with_steps(request, status, observed, starting=True, now=now)
+        message = f"the data are recovered to {report.end_lsn} and checked; StatefulSet {name} is starting"
+        if observed.instance_problem:
+            message += f": {observed.instance_problem}"
+        waiting = said(request, status, in_progress("StartingInstance", message), START_LOOK_SECONDS)
+        waiting.make_instance = True
+        return waiting
+    began = status.start_time or now
+    seconds = max(0.0, (now - began).total_seconds())
+    status = with_steps(request, status, observed, starting=True, started=True, now=now).model_copy(
+        update={"completion_time": now.replace(microsecond=0), "duration_seconds": round(seconds, 1), "step": "Done"}
+    )
+    message = (
+        f"{status.host}:{PORT} answers, restored to {report.end_lsn} in {human_seconds(seconds)};"
+        f" its superuser's password is in Secret {secret_name(request)}"
+    )
+    return said(request, status, ready("Completed", message), None)
+
+
+def with_steps(
+    request: RestoreRequest,
+    status: RestoreRequestStatus,
+    observed: ObservedRestore,
+    *,
+    starting: bool = False,
+    started: bool = False,
+    now: datetime | None = None,
+) -> RestoreRequestStatus:
+    """The status with its steps brought up to date."""
+    steps = steps_of(
+        status.steps,
+        observed.job,
+        observed.progress,
+        begun=status.start_time,
+        starting=starting,
+        started=started,
+        now=now,
+    )
+    current = next((step.name for step in steps if step.state in ("Running", "Failed")), status.step)
+    return status.model_copy(update={"steps": steps, "step": current})
+
+
+def said(
+    request: RestoreRequest,
+    status: RestoreRequestStatus,
+    judgments: Sequence[Judgment],
+    again_after: float | None,
+) -> RestorePlan:
+    """A plan with an Event where Ready turned."""
+    notices = []
+    told = next(judgment for judgment in judgments if judgment.type == "Ready")
+    if changed_reason(judgments, request.status, "Ready"):
+        warning = any(j.type == "Stalled" and j.status == "True" for j in judgments)
+        notices.append(Notice(told.reason, told.message, warning=warning))
+    return RestorePlan(status=status, judgments=list(judgments), notices=notices, again_after=again_after)

@@ -1,0 +1,89 @@
+"""The steps of a restore as its status shows them, out of what the pod's containers tell. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from pgwarden.jobs.state import JobPhase, JobState
+from pgwarden.jobs.task import Progress, shorten
+from pgwarden.restores.contract import StepReport
+from pgwarden.restores.resource import Step, StepState
+
+RESOLVE = "Resolve"
+START_INSTANCE = "StartInstance"
+# What the init container `restore` and the container `agent` do, by the names they give it.
+AGENT_STEPS = (
+    "Prepare",
+    "Fetch",
+    "Verify",
+    "MakeHarmless",
+    "Recover",
+    "Check",
+    "ShutDown",
+    "VerifyFiles",
+    "HandOver",
+)
+STEPS = (RESOLVE, *AGENT_STEPS, START_INSTANCE)
+
+
+def steps_of(
+    before: Sequence[Step],
+    job: JobState,
+    progress: Progress | None,
+    *,
+    begun: datetime | None,
+    starting: bool = False,
+    started: bool = False,
+    now: datetime | None = None,
+) -> list[Step]:
+    """All steps in order. What was told once stays, also when the pod that told it is gone."""
+    steps = {step.name: step for step in before} or {name: Step(name=name) for name in STEPS}
+    if begun is not None:
+        steps[RESOLVE] = Step(name=RESOLVE, state=StepState.DONE, start_time=begun, completion_time=begun)
+    for result in job.told.values():
+        for told in result.report.get("steps") or []:
+            report = StepReport.model_validate(told)
+            if report.name in steps:
+                steps[report.name] = completed(report)
+    running = progress.step if progress is not None and job.phase == JobPhase.RUNNING else ""
+    if running in AGENT_STEPS:
+        passed(steps, running)
+    if job.phase == JobPhase.FAILED:
+        fail(steps, job)
+    if starting:
+        passed(steps, START_INSTANCE)
+        begin = steps[START_INSTANCE].start_time or (now.replace(microsecond=0) if now else None)
+        end = now.replace(microsecond=0) if started and now else None
+        state = StepState.DONE if started else StepState.RUNNING
+        steps[START_INSTANCE] = Step(name=START_INSTANCE, state=state, start_time=begin, completion_time=end)
+    return [steps[name] for name in STEPS]
+
+
+def completed(report: StepReport) -> Step:
+    """A step that an agent reports as done."""
+    return Step(
+        name=report.name,
+        state=StepState.DONE,
+        start_time=report.started.replace(microsecond=0),
+        completion_time=report.finished.replace(microsecond=0),
+        message=shorten(report.detail, 1024),
+    )
+
+
+def passed(steps: dict[str, Step], running: str) -> None:
+    """Marks the step that runs, and those before it as done."""
+    for name in STEPS[: STEPS.index(running)]:
+        if steps[name].state != StepState.DONE:
+            steps[name] = steps[name].model_copy(update={"state": StepState.DONE})
+    if steps[running].state != StepState.DONE:
+        steps[running] = steps[running].model_copy(update={"state": StepState.RUNNING})
+
+
+def fail(steps: dict[str, Step], job: JobState) -> None:
+    """Marks the step at which the Job failed: the first agent step that is not done."""
+    for name in AGENT_STEPS:
+        if steps[name].state != StepState.DONE:
+            message = shorten(job.message, 1024)
+            steps[name] = steps[name].model_copy(update={"state": StepState.FAILED, "message": message})
+            return

@@ -1,0 +1,56 @@
+"""Why a restore cannot begin, as sentences: what passes by itself (Obstacle) and what never will (refusal). Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pgwarden.api.conditions import Truth, find
+from pgwarden.backups.resource import DatabaseBackup
+from pgwarden.clusters.access import Obstacle
+from pgwarden.restores.resource import RestoreRequest
+from pgwarden.stores.resource import BackupStore
+
+
+def backup_refusal(backup: DatabaseBackup | None) -> Obstacle | None:
+    """A backup that can never be restored."""
+    condition = find(backup.status.conditions, "Restorable") if backup is not None else None
+    if backup is None or condition is None or condition.status != Truth.FALSE:
+        return None
+    message = (
+        f"DatabaseBackup {backup.metadata.name} cannot be restored ({condition.reason}): {condition.message}."
+        " Name another backup in a new RestoreRequest"
+    )
+    return Obstacle("BackupNotRestorable", message)
+
+
+def backup_obstacle(
+    request: RestoreRequest, backup: DatabaseBackup | None, store: BackupStore | None
+) -> Obstacle | None:
+    """What is not there yet: the backup, its store, or the identity that reads it."""
+    name = request.spec.source.backup_ref.name
+    if backup is None:
+        return Obstacle("BackupNotFound", f"there is no DatabaseBackup {name} in this namespace")
+    condition = find(backup.status.conditions, "Restorable")
+    if condition is None or condition.status != Truth.TRUE:
+        return Obstacle("BackupNotReady", f"DatabaseBackup {name} is not finished yet")
+    if store is None:
+        return Obstacle("StoreNotFound", f"BackupStore {backup.spec.store_ref.name} of DatabaseBackup {name} is gone")
+    identity = request.spec.identity or (store.spec.encryption.identity if store.spec.encryption else None)
+    if backup.status.encrypted and identity is None:
+        message = (
+            f"DatabaseBackup {name} is encrypted and no identity is named: set spec.identity in a new RestoreRequest,"
+            f" or encryption.identity of BackupStore {store.metadata.name}, to a Secret with the age identity"
+        )
+        return Obstacle("IdentityMissing", message)
+    return None
+
+
+def name_taken(instance: str, others: Sequence[str]) -> Obstacle | None:
+    """Names that the new instance would need and that belong to something else."""
+    if not others:
+        return None
+    message = (
+        f"the name {instance} is taken: {', '.join(others)} exist and were not made for this request."
+        " Choose another name in a new RestoreRequest, or remove them if nothing needs them"
+    )
+    return Obstacle("NameTaken", message)

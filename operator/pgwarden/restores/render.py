@@ -1,0 +1,213 @@
+"""The Job of a restore, and the new instance it ends in. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+from pgwarden.api.references import SecretKey
+from pgwarden.backups.resource import DatabaseBackup
+from pgwarden.jobs.files import SECRETS
+from pgwarden.jobs.names import (
+    COMPONENT_LABEL,
+    MANAGED_BY,
+    MANAGED_BY_LABEL,
+    OPERATION_LABEL,
+    OWNER_KIND_LABEL,
+    OWNER_NAME_LABEL,
+    OWNER_UID_LABEL,
+    label_value,
+)
+from pgwarden.jobs.render import COMMON_MOUNTS, CONTAINER_SECURITY, JobRequest, Manifest, Owner, render, render_job
+from pgwarden.jobs.task import ObjectRef, Task
+from pgwarden.restores.contract import DATA_VOLUME, PGDATA, SHARED, RecoverTask, RestoreTask, SQLCheck
+from pgwarden.restores.plan import PORT, claim_name, secret_name
+from pgwarden.restores.resource import RestoreRequest
+from pgwarden.stores.access import location, mounts, volumes
+from pgwarden.stores.resource import BackupStore
+
+INSTANCE_LABEL = "app.kubernetes.io/instance"
+PASSWORD_FOLDER = f"{SECRETS}/superuser"
+SUPERUSER = "postgres"
+# Debian's and Red Hat's packages keep a major's programs off the PATH.
+FIND_PROGRAMS = (
+    'for folder in "/usr/lib/postgresql/{major}/bin" "/usr/pgsql-{major}/bin"; do'
+    ' if [ -x "$folder/postgres" ]; then PATH="$folder:$PATH"; fi; done\n'
+)
+SERVER_RESOURCES = {"requests": {"cpu": "50m", "memory": "128Mi"}}
+DATA_MOUNT: Manifest = {"name": "data", "mountPath": DATA_VOLUME}
+SCRATCH_MOUNT: Manifest = {"name": "scratch", "mountPath": SHARED}
+TEMPORARY_MOUNT: Manifest = {"name": "temporary", "mountPath": "/tmp"}  # noqa: S108 - a volume inside the pod
+SHARED_MEMORY_MOUNT: Manifest = {"name": "shared-memory", "mountPath": "/dev/shm"}  # noqa: S108 - likewise
+
+
+@dataclass(frozen=True)
+class Identity:
+    """User and groups that own the data: those the cluster's own server runs as."""
+
+    user: int
+    group: int
+    fs_group: int
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What a restore needs to know beside its request."""
+
+    backup: DatabaseBackup
+    store: BackupStore
+    server_image: str
+    agent_image: str
+    identity: Identity
+    decryption: SecretKey | None
+    image_pull_policy: str
+    image_pull_secrets: tuple[str, ...]
+
+
+def restore(request: RestoreRequest, around: Surroundings, *, name: str, attempt: int, nonce: str) -> Manifest:
+    """The Job of one attempt."""
+    metadata = request.metadata
+    store = location(around.store, identity=around.decryption is not None)
+    store_mounts = mounts(around.store, identity=around.decryption, read_only=True)
+    first = RestoreTask(request_uid=metadata.uid, store=store, location=around.backup.status.location)
+    second = RecoverTask(
+        request_uid=metadata.uid,
+        store=store,
+        location=around.backup.status.location,
+        checks=[SQLCheck.model_validate(check.model_dump()) for check in request.spec.checks],
+        superuser_password_file=f"{PASSWORD_FOLDER}/password",
+    )
+    ref = ObjectRef(kind="RestoreRequest", namespace=metadata.namespace, name=metadata.name, uid=metadata.uid)
+
+    def task(payload: RestoreTask | RecoverTask) -> Task:
+        dumped = payload.model_dump(mode="json", by_alias=True)
+        return Task(operation=payload.OPERATION, nonce=nonce, object=ref, attempt=attempt, payload=dumped)
+
+    password = {"name": "superuser", "secret": {"secretName": secret_name(request), "defaultMode": 0o440}}
+    password_mount = {"name": "superuser", "mountPath": PASSWORD_FOLDER, "readOnly": True}
+    job = JobRequest(
+        name=name,
+        owner=Owner("RestoreRequest", metadata.namespace, metadata.name, metadata.uid),
+        task=task(first),
+        other_tasks={"recover": task(second)},
+        image=around.agent_image,
+        template=request.spec.job_template,
+        cluster=around.backup.spec.cluster_ref.name,
+        image_pull_policy=around.image_pull_policy,
+        image_pull_secrets=around.image_pull_secrets,
+        run_as_user=around.identity.user,
+        run_as_group=around.identity.group,
+        fs_group=around.identity.fs_group,
+        volumes=(
+            {"name": "data", "persistentVolumeClaim": {"claimName": claim_name(request)}},
+            {"name": "scratch", "emptyDir": {}},
+            {"name": "shared-memory", "emptyDir": {"medium": "Memory"}},
+            password,
+            *volumes(around.store, identity=around.decryption, read_only=True),
+        ),
+        more={
+            "server_image": around.server_image,
+            "server_script": f"{SHARED}/run-server.sh",
+            "shared": SHARED,
+            "server_resources": server_resources(request),
+            "server_mounts": [DATA_MOUNT, SCRATCH_MOUNT, TEMPORARY_MOUNT, SHARED_MEMORY_MOUNT],
+            "restore_mounts": [*COMMON_MOUNTS, DATA_MOUNT, SCRATCH_MOUNT, *store_mounts],
+            "recover_mounts": [*COMMON_MOUNTS, DATA_MOUNT, SCRATCH_MOUNT, password_mount],
+            "recover_task_file": "/pgwarden/task/recover.json",
+        },
+    )
+    return render_job("restores/job.yaml.j2", job)
+
+
+def before_job(request: RestoreRequest, around: Surroundings, *, password: str) -> list[Manifest]:
+    """What must be there before the Job: NetworkPolicy, Secret, claim."""
+    metadata = request.metadata
+    common = shared_values(request)
+    store = around.store.spec.s3
+    port = (urlsplit(store.endpoint).port or (443 if store.endpoint.startswith("https") else 80)) if store else None
+    policy = render(
+        "restores/networkpolicy.yaml.j2",
+        policy_name=f"{request.spec.target.new_instance.name}-restore",
+        namespace=metadata.namespace,
+        labels=common["labels"],
+        owner=Owner("RestoreRequest", metadata.namespace, metadata.name, metadata.uid).reference(),
+        job_selector={OPERATION_LABEL: "restore", OWNER_UID_LABEL: metadata.uid},
+        store_port=port,
+    )
+    return [
+        policy,
+        render("restores/secret.yaml.j2", superuser=SUPERUSER, password=password, **common),
+        render("restores/claim.yaml.j2", claim_spec=claim_spec(request), **common),
+    ]
+
+
+def instance(request: RestoreRequest, around: Surroundings) -> list[Manifest]:
+    """What the restore ends in: Service and StatefulSet on the restored claim."""
+    common = shared_values(request)
+    major = (around.backup.status.postgres_version or "0").split(".")[0]
+    programs = FIND_PROGRAMS.format(major=major)
+    template = request.spec.job_template
+    return [
+        render("restores/service.yaml.j2", port=PORT, **common),
+        render(
+            "restores/statefulset.yaml.j2",
+            port=PORT,
+            image=around.server_image,
+            image_pull_policy=around.image_pull_policy,
+            image_pull_secrets=[{"name": name} for name in around.image_pull_secrets],
+            user=template.run_as_user or around.identity.user,
+            group=template.run_as_group or around.identity.group,
+            fs_group=template.fs_group or around.identity.fs_group,
+            container_security=CONTAINER_SECURITY,
+            close_script=f"chmod 0700 {PGDATA}",
+            start_script=f"{programs}exec postgres -D {PGDATA} -c unix_socket_directories=/var/run/postgresql",
+            ready_script=f"{programs}exec pg_isready --quiet --host=127.0.0.1 --port={PORT}",
+            resources=server_resources(request),
+            mounts=[
+                DATA_MOUNT,
+                TEMPORARY_MOUNT,
+                SHARED_MEMORY_MOUNT,
+                {"name": "sockets", "mountPath": "/var/run/postgresql"},
+            ],
+            claim_spec=claim_spec(request),
+            **common,
+        ),
+    ]
+
+
+def shared_values(request: RestoreRequest) -> dict[str, Any]:
+    """Names and labels of everything that is made for the new instance."""
+    name = request.spec.target.new_instance.name
+    selector = {"app.kubernetes.io/name": "postgresql", INSTANCE_LABEL: name}
+    return {
+        "name": name,
+        "namespace": request.metadata.namespace,
+        "claim_name": claim_name(request),
+        "secret_name": secret_name(request),
+        "selector": selector,
+        "labels": {
+            **selector,
+            MANAGED_BY_LABEL: MANAGED_BY,
+            COMPONENT_LABEL: "restored-instance",
+            OWNER_UID_LABEL: request.metadata.uid,
+            OWNER_KIND_LABEL: "RestoreRequest",
+            OWNER_NAME_LABEL: label_value(request.metadata.name),
+        },
+    }
+
+
+def claim_spec(request: RestoreRequest) -> Manifest:
+    storage = request.spec.target.new_instance.storage
+    spec: Manifest = {
+        "accessModes": ["ReadWriteOnce"],
+        "resources": {"requests": {"storage": str(storage.size)}},
+    }
+    if storage.storage_class_name is not None:
+        spec["storageClassName"] = storage.storage_class_name
+    return spec
+
+
+def server_resources(request: RestoreRequest) -> Manifest:
+    resources = request.spec.target.new_instance.resources
+    return resources.to_json() if resources is not None else SERVER_RESOURCES

@@ -1,0 +1,68 @@
+"""BackupStore: observe its Secrets and the probe's Job, plan, start the probe, write the status."""
+
+from __future__ import annotations
+
+import secrets
+
+from pgwarden.kube.agents import account_refused, agent_image
+from pgwarden.kube.context import OperatorContext
+from pgwarden.kube.key import Key
+from pgwarden.kube.secrets import missing
+from pgwarden.kube.types import BACKUP_STORES, CLAIMS
+from pgwarden.kube.work import apply, bury, observe_job
+from pgwarden.stores.access import wanted
+from pgwarden.stores.plan import ObservedStore, due, open_attempts, plan, probe_job
+from pgwarden.stores.render import probe
+from pgwarden.stores.resource import BackupStore
+
+
+class StoreController:
+    """Looks at BackupStores."""
+
+    type = BACKUP_STORES
+
+    def __init__(self, context: OperatorContext) -> None:
+        self.context = context
+
+    async def reconcile(self, key: Key) -> float | None:
+        context, config = self.context, self.context.config
+        body = context.cache.get(key)
+        if body is None:
+            return None
+        store = BackupStore.of(body)
+        attempts = open_attempts(store)
+        number = attempts[-1].number if attempts else 1
+        state = await observe_job(context, key.namespace, probe_job(store, number), recorded=bool(attempts))
+        observed = ObservedStore(
+            job=state,
+            missing=await self.absent(store, key.namespace),
+            probe_interval_seconds=config.store_probe_interval,
+        )
+        result = plan(store, observed, context.clock())
+        if result.attempt is not None:
+            result.start = probe(
+                store,
+                name=probe_job(store, result.attempt),
+                attempt=result.attempt,
+                nonce=secrets.token_hex(16),
+                image=agent_image(config) or "",
+                image_pull_policy=config.image_pull_policy,
+                image_pull_secrets=tuple(config.image_pull_secrets),
+            )
+        again = await apply(context, self.type, body, store.status, result)
+        if not due(BackupStore.of(context.cache.get(key) or body), context.clock()):
+            await bury(context, key.namespace, state)
+        return again
+
+    async def absent(self, store: BackupStore, namespace: str) -> list[str]:
+        """Sentences about what the probe's pod would mount and is not there, or may not be named."""
+        client = self.context.client
+        absent = await missing(client, namespace, wanted(store))
+        claim = store.spec.claim
+        if claim is not None and await client.get(CLAIMS, namespace, claim.name) is None:
+            absent.append(f"PersistentVolumeClaim {namespace}/{claim.name} does not exist; create it")
+        refused = account_refused(self.context.config, store.spec.job_template.service_account_name)
+        return [*absent, refused] if refused else absent
+
+    def dependents(self, changed: Key) -> list[Key]:
+        return []
