@@ -14,7 +14,7 @@ def main(arguments: list[str]) -> int:
     commands.add_parser("up", help="start the cluster, or mend it")
     commands.add_parser("down", help="end the cluster and remove its state")
     commands.add_parser("status", help="say what runs")
-    commands.add_parser("env", help="print what a shell needs: eval \"$(cluster env)\"")
+    commands.add_parser("env", help='print what a shell needs: eval "$(cluster env)"')
     commands.add_parser("image", help="build what has changed of the images, and load it")
     options = parser.parse_args(arguments)
     if options.command == "env":

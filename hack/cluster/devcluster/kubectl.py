@@ -28,7 +28,9 @@ def works(*arguments: str) -> bool:
 
 
 def wait_ready(seconds: float, log: Path) -> None:
-    wait_until(lambda: works("get", "--raw", "/readyz", "--request-timeout=3s"), "the API server to be ready", seconds, log)
+    wait_until(
+        lambda: works("get", "--raw", "/readyz", "--request-timeout=3s"), "the API server to be ready", seconds, log
+    )
 
 
 def wait_rolled_out(namespace: str, workload: str, seconds: int) -> None:

@@ -156,4 +156,6 @@ def check_addresses_free() -> None:
         taken = ipaddress.ip_network(route["dst"], strict=False)
         for subnet in ours:
             if subnet.overlaps(taken):
-                raise ClusterError(f"this machine routes {taken} over {route.get('dev')}, and the cluster needs {subnet}")
+                raise ClusterError(
+                    f"this machine routes {taken} over {route.get('dev')}, and the cluster needs {subnet}"
+                )

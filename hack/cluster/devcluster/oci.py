@@ -30,12 +30,13 @@ class Blob:
     content: Path | bytes
 
 
-def _blob(content: bytes) -> Blob:
+def blob(content: bytes) -> Blob:
+    """A blob held in memory, named by its hash."""
     return Blob("sha256:" + hashlib.sha256(content).hexdigest(), len(content), content)
 
 
-def _descriptor(media_type: str, blob: Blob, **more: Any) -> dict[str, Any]:
-    return {"mediaType": media_type, "digest": blob.digest, "size": blob.size, **more}
+def _descriptor(media_type: str, described: Blob, **more: Any) -> dict[str, Any]:
+    return {"mediaType": media_type, "digest": described.digest, "size": described.size, **more}
 
 
 def single_program(name: str, program: Path, user: str, archive: Path) -> str:
@@ -49,13 +50,13 @@ def single_program(name: str, program: Path, user: str, archive: Path) -> str:
         scratch = tarfile.TarInfo("tmp")
         scratch.type, scratch.mode = tarfile.DIRTYPE, 0o1777
         layer.addfile(scratch)
-    layer_blob = _blob(layer_file.getvalue())
-    configuration = _blob(json.dumps({
+    layer_blob = blob(layer_file.getvalue())
+    configuration = blob(json.dumps({
         "architecture": ARCHITECTURE, "os": "linux",
         "config": {"Entrypoint": [f"/{program.name}"], "User": user, "Env": ["PATH=/"]},
         "rootfs": {"type": "layers", "diff_ids": [layer_blob.digest]},
     }).encode())  # fmt: skip
-    manifest = _blob(json.dumps({
+    manifest = blob(json.dumps({
         "schemaVersion": 2, "mediaType": _MANIFEST,
         "config": _descriptor(_CONFIG, configuration), "layers": [_descriptor(_LAYER, layer_blob)],
     }).encode())  # fmt: skip
@@ -63,43 +64,8 @@ def single_program(name: str, program: Path, user: str, archive: Path) -> str:
     return manifest.digest
 
 
-def from_layout(layout: Path, tag: str, name: str, present: set[str], archive: Path) -> str:
-    """Writes one image of a layout directory as an archive, without the blobs that are present.
-
-    Returns the digest of the image.
-    """
-    index = json.loads((layout / "index.json").read_text())
-    for entry in index["manifests"]:
-        if entry.get("annotations", {}).get("org.opencontainers.image.ref.name") == tag:
-            break
-    else:
-        raise KeyError(f"{layout} holds no image tagged {tag}")
-
-    def stored(digest: str) -> Path:
-        return layout / "blobs" / digest.replace(":", "/")
-
-    manifest = Blob(entry["digest"], entry["size"], stored(entry["digest"]))
-    content = json.loads(stored(entry["digest"]).read_text())
-    wanted = [content["config"], *content["layers"]]
-    blobs = [Blob(d["digest"], d["size"], stored(d["digest"])) for d in wanted if d["digest"] not in present]
-    write_archive(archive, name, manifest, blobs)
-    return manifest.digest
-
-
-def digest_in_layout(layout: Path, tag: str) -> str | None:
-    """The digest of the image with this tag, if the layout has it."""
-    try:
-        index = json.loads((layout / "index.json").read_text())
-    except FileNotFoundError:
-        return None
-    for entry in index["manifests"]:
-        if entry.get("annotations", {}).get("org.opencontainers.image.ref.name") == tag:
-            return str(entry["digest"])
-    return None
-
-
 def write_archive(archive: Path, name: str, manifest: Blob, blobs: list[Blob]) -> None:
-    index = _blob(json.dumps({
+    index = blob(json.dumps({
         "schemaVersion": 2, "mediaType": _INDEX,
         "manifests": [_descriptor(_MANIFEST, manifest, annotations={
             "io.containerd.image.name": name, "org.opencontainers.image.ref.name": name,
@@ -107,19 +73,19 @@ def write_archive(archive: Path, name: str, manifest: Blob, blobs: list[Blob]) -
     }).encode())  # fmt: skip
     archive.parent.mkdir(parents=True, exist_ok=True)
     with tarfile.open(archive, "w") as tar:
-        _add(tar, "oci-layout", _blob(b'{"imageLayoutVersion":"1.0.0"}'))
+        _add(tar, "oci-layout", blob(b'{"imageLayoutVersion":"1.0.0"}'))
         _add(tar, "index.json", index)
-        for blob in {blob.digest: blob for blob in [*blobs, manifest]}.values():
-            _add(tar, "blobs/" + blob.digest.replace(":", "/"), blob)
+        for each in {each.digest: each for each in [*blobs, manifest]}.values():
+            _add(tar, "blobs/" + each.digest.replace(":", "/"), each)
 
 
-def _add(tar: tarfile.TarFile, name: str, blob: Blob) -> None:
+def _add(tar: tarfile.TarFile, name: str, added: Blob) -> None:
     entry = tarfile.TarInfo(name)
-    entry.size = blob.size
-    if isinstance(blob.content, bytes):
-        tar.addfile(entry, io.BytesIO(blob.content))
+    entry.size = added.size
+    if isinstance(added.content, bytes):
+        tar.addfile(entry, io.BytesIO(added.content))
     else:
-        with blob.content.open("rb") as content:
+        with added.content.open("rb") as content:
             tar.addfile(entry, content)
 
 

@@ -100,9 +100,7 @@ def run(
 
 def output(argv: Sequence[str], *, env: Mapping[str, str] | None = None, cwd: Path | None = None) -> str:
     """What a command prints; raises with what it said if it fails."""
-    done = subprocess.run(
-        argv, env={**os.environ, **(env or {})}, cwd=cwd, text=True, capture_output=True, check=False
-    )
+    done = subprocess.run(argv, env={**os.environ, **(env or {})}, cwd=cwd, text=True, capture_output=True, check=False)
     if done.returncode != 0:
         raise CommandError(argv, done.returncode, None, done.stderr.strip()[-2000:])
     return done.stdout

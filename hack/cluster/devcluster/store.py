@@ -40,19 +40,6 @@ def load_program(name: str, program: Path, user: str) -> None:
         archive.unlink()
 
 
-def load_from_layout(layout: Path, tag: str, name: str) -> bool:
-    """Loads an image out of a layout directory, sending only what is missing; says whether it had to."""
-    if images().get(name) == oci.digest_in_layout(layout, tag):
-        return False
-    archive = config.RUN / f"{tag}.image.tar"
-    try:
-        oci.from_layout(layout, tag, name, blobs(), archive)
-        load_archive(archive)
-    finally:
-        archive.unlink(missing_ok=True)
-    return True
-
-
 def answers() -> bool:
     return succeeds(_ctr("version"))
 

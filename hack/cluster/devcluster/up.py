@@ -103,6 +103,7 @@ def up() -> None:
         install_packages()
         discard_other_state()
         with concurrent.futures.ThreadPoolExecutor() as pool:
+
             def compile_all() -> None:
                 build_kubernetes()
                 build_tools()
@@ -113,7 +114,7 @@ def up() -> None:
         start_kubernetes()
         apply_addons()
         toolchain.remove_outdated()
-    say("The cluster is up. For this shell: eval \"$(hack/cluster/cluster env)\"")
+    say('The cluster is up. For this shell: eval "$(hack/cluster/cluster env)"')
 
 
 def _fingerprint() -> str:
