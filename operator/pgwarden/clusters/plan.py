@@ -44,7 +44,9 @@ def plan(cluster: DatabaseCluster, observed: ObservedCluster, now: datetime) -> 
     status = cluster.status.model_copy()
     judgments = acceptance(cluster, observed)
     observation = observed.observation
-    if observation is None:
+    if observed.missing:
+        judgments.append(judge(REACHABLE, None, "SecretMissing", "; ".join(observed.missing)))
+    elif observation is None:
         reason = "MonitorNotRunning" if observed.monitor_problem else "NotObservedYet"
         message = observed.monitor_problem or "the monitor has not answered yet"
         judgments.append(judge(REACHABLE, None, reason, message))

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
+from datetime import UTC, datetime
 from typing import Any
 
 import structlog
-from kubernetes.aio.client.api_client import ApiClient
-from kubernetes.aio.client.configuration import Configuration
 from kubernetes.aio.client.exceptions import ApiException
 from kubernetes.aio.leaderelection.electionconfig import Config
 from kubernetes.aio.leaderelection.leaderelection import LeaderElection
-from kubernetes.aio.leaderelection.resourcelock.leaselock import LeaseLock
+from kubernetes.aio.leaderelection.leaderelectionrecord import LeaderElectionRecord
+from kubernetes.aio.leaderelection.resourcelock.baselock import BaseLock
+
+from pgwarden.kube.client import Body, KubeClient, KubeError
+from pgwarden.kube.types import LEASES
 
 LEASE_SECONDS = 15
 RENEW_SECONDS = 10
@@ -22,56 +25,93 @@ REQUEST_SECONDS = 4.0
 log = structlog.get_logger()
 
 
-class BoundedLeaseLock(LeaseLock):
-    """A LeaseLock whose requests end: one that hung would let a leader believe in its lease after it ran out."""
+class LeaseLock(BaseLock):
+    """The official election's lock, kept in a Lease through our own client.
+
+    The client's own LeaseLock cannot create a Lease (version 37 sends `pretty` as a boolean and refuses that itself),
+    and its requests may hang for minutes: a leader would believe in its lease after it ran out.
+    """
+
+    def __init__(self, client: KubeClient, name: str, namespace: str, identity: str) -> None:
+        super().__init__(name, namespace, identity)
+        self.client = client
+        self._lease: Body | None = None
 
     async def get(self, name: str, namespace: str) -> Any:
+        """(True, record), or (False, an exception with the status as its body)."""
         try:
             async with asyncio.timeout(REQUEST_SECONDS):
-                return await super().get(name, namespace)
-        except (TimeoutError, OSError) as error:
-            return False, Unanswered(error)
+                self._lease = await self.client.get(LEASES, namespace, name)
+        except (TimeoutError, KubeError) as error:
+            return False, Unanswered(str(error) or "no answer", body=None)
+        if self._lease is None:
+            return False, Unanswered("there is no Lease yet", body='{"code": 404}')
+        spec = self._lease.get("spec") or {}
+        holder, duration = spec.get("holderIdentity") or None, spec.get("leaseDurationSeconds")
+        return True, LeaderElectionRecord(holder, duration, spec.get("acquireTime"), spec.get("renewTime"))
 
-    async def create(self, name: str, namespace: str, election_record: Any) -> Any:
-        return await self._bounded(super().create(name, namespace, election_record))
+    async def create(self, name: str, namespace: str, election_record: LeaderElectionRecord) -> bool:
+        lease = {
+            "apiVersion": LEASES.api_version,
+            "kind": "Lease",
+            "metadata": {"name": name, "namespace": namespace},
+            "spec": lease_spec(election_record, transitions=0),
+        }
+        return await self._write(self.client.create(LEASES, namespace, lease))
 
-    async def update(self, name: str, namespace: str, updated_record: Any) -> Any:
-        return await self._bounded(super().update(name, namespace, updated_record))
-
-    async def _bounded(self, request: Awaitable[Any]) -> Any:
-        try:
-            async with asyncio.timeout(REQUEST_SECONDS):
-                return await request
-        except (TimeoutError, OSError) as error:
-            log.warning("the Lease could not be written", error=str(error) or type(error).__name__)
+    async def update(self, name: str, namespace: str, updated_record: LeaderElectionRecord) -> bool:
+        if self._lease is None:
             return False
+        before = self._lease.get("spec") or {}
+        changes_hands = before.get("holderIdentity") != updated_record.holder_identity
+        transitions = (before.get("leaseTransitions") or 0) + int(changes_hands)
+        lease = {**self._lease, "spec": lease_spec(updated_record, transitions=transitions)}
+        return await self._write(self.client.update(LEASES, namespace, lease))
 
-    async def release(self, name: str, namespace: str) -> None:
+    async def release(self) -> None:
         """Gives the lease up, so that a standby need not wait for it to run out."""
-        found, record = await self.get(name, namespace)
-        lease = self.lease_reference
-        if not found or record.holder_identity != self.identity or lease is None or lease.spec is None:
-            return
-        lease.spec.holder_identity = None
+        found, record = await self.get(self.name, self.namespace)
+        if found and record.holder_identity == self.identity and self._lease is not None:
+            lease = {**self._lease, "spec": {**self._lease["spec"], "holderIdentity": None}}
+            await self._write(self.client.update(LEASES, self.namespace, lease))
+
+    async def _write(self, request: Coroutine[Any, Any, Body]) -> bool:
         try:
             async with asyncio.timeout(REQUEST_SECONDS):
-                await self.api_instance.replace_namespaced_lease(name, namespace, lease)
-        except (TimeoutError, OSError, ApiException) as error:
-            log.warning("the Lease could not be given up; it runs out by itself", error=str(error))
+                self._lease = await request
+        except (TimeoutError, KubeError) as error:
+            log.warning("the Lease could not be written", error=str(error) or "no answer")
+            return False
+        return True
 
 
-class Unanswered(Exception):
-    """Stands where the election expects the client's exception: no body, so nothing is concluded from it."""
+def lease_spec(record: LeaderElectionRecord, *, transitions: int) -> Body:
+    """coordination.k8s.io/v1 LeaseSpec."""
+    return {
+        "holderIdentity": record.holder_identity,
+        "leaseDurationSeconds": LEASE_SECONDS,
+        "acquireTime": micro_time(record.acquire_time),
+        "renewTime": micro_time(record.renew_time),
+        "leaseTransitions": transitions,
+    }
 
-    body = None
 
-    def __init__(self, error: BaseException) -> None:
-        super().__init__(str(error))
-        self.reason = str(error) or type(error).__name__
+def micro_time(text: str | None) -> str:
+    """The election's local time, or a time read from a Lease, as metav1.MicroTime."""
+    moment = datetime.fromisoformat(text) if text else datetime.now(UTC)
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+class Unanswered(ApiException):
+    """Stands where the election expects the client's exception: `body` is what it looks for the code in."""
+
+    def __init__(self, reason: str, *, body: str | None) -> None:
+        super().__init__(reason=reason)
+        self.body = body
 
 
 async def lead(
-    configuration: Configuration,
+    client: KubeClient,
     *,
     name: str,
     namespace: str,
@@ -84,8 +124,7 @@ async def lead(
     Returns True when `stop` was set (the lease is given up), False when the lease was lost or `work` ended: the
     process must end then, because another one may have begun.
     """
-    api_client = ApiClient(configuration)
-    lock = BoundedLeaseLock(name, namespace, identity, api_client)
+    lock = LeaseLock(client, name, namespace, identity)
     finished = asyncio.Event()
 
     async def started() -> None:
@@ -104,11 +143,12 @@ async def lead(
     waits = [asyncio.create_task(stop.wait()), asyncio.create_task(finished.wait()), election]
     try:
         await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        if election.done() and election.exception() is not None:
+            log.error("the election broke", exc_info=election.exception())
         return stop.is_set()
     finally:
         for wait in waits:
             wait.cancel()
         await asyncio.gather(*waits, return_exceptions=True)
         if stop.is_set():
-            await lock.release(name, namespace)
-        await api_client.close()  # type: ignore[no-untyped-call]
+            await lock.release()

@@ -48,7 +48,7 @@ async def run(config: OperatorConfig, assemble: Assemble) -> int:
     beating = asyncio.create_task(beat(health))
     try:
         stopped = await lead(
-            client.configuration,
+            client,
             name=config.lease_name,
             namespace=config.lease_namespace or own_namespace(),
             identity=f"{socket.gethostname()}_{uuid.uuid4().hex[:8]}",
@@ -109,11 +109,13 @@ async def watch(context: OperatorContext, ready: asyncio.Event) -> None:
 
 
 async def prime(context: OperatorContext) -> None:
-    """Lists our Jobs and their pods before anything is decided: what runs already must be known by then."""
-    for type_ in (JOBS, PODS):
-        namespaces: list[str | None] = [*context.config.namespaces] or [None]
+    """Lists all that is watched before anything is decided: the watches may tell of a backup before its cluster."""
+    namespaces: list[str | None] = [*context.config.namespaces] or [None]
+    for type_ in (*(controller.type for controller in context.controllers), JOBS, PODS):
+        query = {"labelSelector": OURS} if type_ in (JOBS, PODS) else None
         for namespace in namespaces:
-            for body in await context.client.list(type_, namespace, {"labelSelector": OURS}):
+            for body in await context.client.list(type_, namespace, query):
+                body |= {"apiVersion": type_.api_version, "kind": type_.kind}
                 metadata = body["metadata"]
                 context.cache.put(Key(type_.kind, metadata["namespace"], metadata["name"]), body)
 

@@ -38,9 +38,15 @@ def settings_for(config: OperatorConfig) -> kopf.OperatorSettings:
 def registry_for(context: OperatorContext) -> kopf.OperatorRegistry:
     """A registry whose handlers feed the cache and the queue."""
     registry = kopf.OperatorRegistry()
+    kopf.on.login(id="login", registry=registry)(login)
     for type_ in (*(controller.type for controller in context.controllers), JOBS, PODS):
         register(registry, context, type_)
     return registry
+
+
+def login(**kwargs: Any) -> kopf.ConnectionInfo | None:
+    """Kopf's credentials: the pod's service account, or else the kubeconfig of whoever runs this."""
+    return kopf.login_with_service_account(**kwargs) or kopf.login_with_kubeconfig(**kwargs)
 
 
 def register(registry: kopf.OperatorRegistry, context: OperatorContext, type_: ResourceType) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 
 import aiohttp
 import structlog
@@ -19,6 +20,7 @@ from pgwarden.monitoring.render import DIGEST_ANNOTATION, NAME, manifests, watch
 
 FETCH_TIMEOUT_SECONDS = 5.0
 FIRST_LOOKS_SECONDS = 1.0
+STARTING_SECONDS = 60.0
 TYPES = {"ConfigMap": CONFIG_MAPS, "Service": SERVICES, "Deployment": DEPLOYMENTS}
 
 log = structlog.get_logger()
@@ -31,6 +33,7 @@ class MonitorKeeper:
         self.context = context
         self.board = board
         self._made: dict[str, list[str]] = {}
+        self._made_at: dict[str, float] = {}
         self._silent: set[str] = set()
 
     async def run(self) -> None:
@@ -83,6 +86,7 @@ class MonitorKeeper:
             if not await self.same(type_, namespace, manifest):
                 await self.context.client.apply(type_, namespace, manifest)
         self._made[namespace] = digests
+        self._made_at[namespace] = time.monotonic()
         self._silent.add(namespace)
 
     async def same(self, type_: ResourceType, namespace: str, manifest: dict[str, object]) -> bool:
@@ -136,8 +140,10 @@ class MonitorKeeper:
         return f"{type(error).__name__}. Look at its pods and at the NetworkPolicies"
 
     def tell(self, namespace: str, problem: str) -> None:
-        """Remembers why there is nothing new, and has the namespace's clusters looked at when that is news."""
+        """Remembers why there is nothing new, once a monitor has had the time to start."""
         self._silent.add(namespace)
+        if time.monotonic() - self._made_at.get(namespace, float("-inf")) < STARTING_SECONDS:
+            return
         self.board.fail(namespace, problem)
         for key in self.context.cache.keys("DatabaseCluster", namespace):
             self.context.wake(key)

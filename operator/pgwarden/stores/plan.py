@@ -68,7 +68,7 @@ def plan(store: BackupStore, observed: ObservedStore, now: datetime) -> StorePla
     if observed.missing:
         judgments = [
             *in_progress("SecretMissing", "; ".join(observed.missing)),
-            *unknown_writable(store, "SecretMissing"),
+            *unknown_writable(store, "SecretMissing", "; ".join(observed.missing)),
         ]
         return concluded(store, status, judgments, again_after=15.0)
     if store.spec.suspend:
