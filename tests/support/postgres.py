@@ -407,11 +407,19 @@ class PostgresServer:
             "--no-sync",
             "--create-slot",
             f"--slot={slot}",
+            *self._tablespace_mappings(standby.folder),
         )
         standby.configure({"primary_slot_name": slot, "hot_standby": "on", **(settings or {})})
         standby.start()
         standby.wait_for_replay_of(self)
         return standby
+
+    def _tablespace_mappings(self, folder: Path) -> list[str]:
+        with self.connect() as connection:
+            rows = connection.execute(
+                "SELECT spcname, pg_tablespace_location(oid) FROM pg_tablespace WHERE pg_tablespace_location(oid) <> ''"
+            ).fetchall()
+        return [f"--tablespace-mapping={old}={owned_folder(folder / 'tablespaces' / str(name))}" for name, old in rows]
 
     def wait_for_replay_of(self, primary: PostgresServer) -> None:
         """Waits until this standby has replayed what `primary` has written until now."""

@@ -11,14 +11,15 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from array import array
 from bisect import bisect_left
 from typing import Any
 
 from pgwarden.jobs.errors import TaskError
 
-# Archives also hold what no manifest lists: WAL, which has its own ranges there.
-UNLISTED = "pg_wal/"
+# Archives also hold what no manifest lists file by file: WAL segments, which are ranges of LSNs there.
+UNLISTED = re.compile(r"pg_wal/[0-9A-F]{24}")
 LAST_LINE = b'"Manifest-Checksum"'
 CHECKSUM_KEY = "Manifest-Checksum"
 
@@ -41,7 +42,7 @@ class Ledger:
 
     def saw(self, path: str, size: int) -> None:
         """A file came in an archive; `path` is relative to PGDATA, as in the manifest."""
-        if not path.startswith(UNLISTED):
+        if not UNLISTED.fullmatch(path):
             self._seen.append(_fingerprint(path, size))
 
     def read_manifest(self, data: bytes | memoryview) -> None:

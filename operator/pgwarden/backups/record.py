@@ -87,10 +87,10 @@ class Setting(RecordModel):
     """A server setting that is not at its default."""
 
     name: str
-    value: str | None
-    """As SHOW prints it; None when it was left out because it may hold a secret."""
     source: str
     """As in pg_settings.source."""
+    value: str | None = None
+    """As SHOW prints it; None when it was left out because it may hold a secret."""
 
 
 class RuleFile(RecordModel):
