@@ -30,6 +30,7 @@ CLUSTER_DOMAIN = "cluster.local"
 S3_NAMESPACE = "pgwarden-s3"
 S3_SERVICE_ADDRESS = "10.245.0.70"
 S3_PORT = 7070
+S3_NODE_PORT = 30070
 S3_BUCKET = "backups"
 
 # Bump when yesterday's state can't be carried on by today's code.

@@ -7,19 +7,11 @@ import shutil
 from pathlib import Path
 
 from . import cgroups, config, namespace
-from .steps import ClusterError, run, step, succeeds
+from .steps import run, succeeds
 
 
-def down(*, quiet: bool = False) -> None:
+def down() -> None:
     """Ends every process of ours and removes all state; built programs and images stay cached."""
-    if quiet:
-        _down()
-        return
-    with step("cluster down"):
-        _down()
-
-
-def _down() -> None:
     namespace.destroy()
     clear_leftovers()
     if config.STATE.exists():
@@ -56,8 +48,3 @@ def loop_devices() -> list[str]:
         if file.startswith(f"{config.VOLUMES}{os.sep}"):
             found.append(f"/dev/{backing.parent.parent.name}")
     return found
-
-
-def require_root() -> None:
-    if os.geteuid() != 0:
-        raise ClusterError("without docker or podman, a cluster can only be made by root on Debian or Ubuntu")

@@ -6,15 +6,13 @@ that mmdebstrap makes from Debian's packages, in place of the ones a registry wo
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import hashlib
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from . import config, layers, store
-from .steps import fresh_log, output, run, say, step, succeeds
+from .lock import exclusive
+from .steps import fresh_log, output, run, step, succeeds
 
 _HOST_CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
 _MARK = config.CACHE / "images.inputs"
@@ -46,7 +44,7 @@ IMAGES = (
 
 def build() -> None:
     """Builds what has changed since the last build."""
-    with _one_at_a_time():
+    with exclusive("images"):
         wanted = _inputs()
         if _MARK.exists() and _MARK.read_text() == wanted and built():
             return
@@ -59,7 +57,7 @@ def build() -> None:
 
 def load() -> None:
     """Loads the built images into containerd, sending only layers that it doesn't have."""
-    with _one_at_a_time():
+    with exclusive("images"):
         loaded = store.images()
         for image in IMAGES:
             stored = layers.find(image.name)
@@ -132,16 +130,3 @@ def _build(image: Image) -> None:
             *bases, f"--build-arg=PG_MAJOR={image.major}", "--target", image.target, "--tag", image.name,
             str(config.CHECKOUT),
         ), log=log)  # fmt: skip
-
-
-@contextlib.contextmanager
-def _one_at_a_time() -> Iterator[None]:
-    """Two builds at once would write the same layout."""
-    config.CACHE.mkdir(parents=True, exist_ok=True)
-    with (config.CACHE / "images.lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            say("another build is under way; waiting for it")
-            fcntl.flock(lock, fcntl.LOCK_EX)
-        yield

@@ -27,7 +27,7 @@ def works(*arguments: str) -> bool:
     return subprocess.run(argv(*arguments), capture_output=True, check=False).returncode == 0
 
 
-def wait_ready(seconds: float, log: Path) -> None:
+def wait_ready(seconds: float, log: Path | None = None) -> None:
     wait_until(
         lambda: works("get", "--raw", "/readyz", "--request-timeout=3s"), "the API server to be ready", seconds, log
     )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -80,17 +81,26 @@ def key(name: str) -> Path:
     return config.PKI / f"{name}.key"
 
 
-def ensure() -> None:
-    """Makes whatever of the authority, certificates and kubeconfigs is missing."""
+def ensure_for_s3() -> None:
+    """Makes what the S3 server needs, and no more: with kind, the cluster has its own authority."""
+    _make_missing(["s3-ca"], [leaf for leaf in LEAVES if leaf.authority == "s3-ca"])
+
+
+def _make_missing(authorities: Sequence[str], leaves: Sequence[Leaf]) -> None:
     config.PKI.mkdir(parents=True, exist_ok=True)
     config.PKI.chmod(0o700)
     (config.PKI / "openssl.cnf").write_text(_OPENSSL_CONFIG)
-    for name in AUTHORITIES:
+    for name in authorities:
         if not certificate(name).exists():
             _make_authority(name)
-    for leaf in LEAVES:
+    for leaf in leaves:
         if not certificate(leaf.name).exists():
             _make_leaf(leaf)
+
+
+def ensure() -> None:
+    """Makes whatever of the authorities, certificates and kubeconfigs is missing."""
+    _make_missing(AUTHORITIES, LEAVES)
     if not key("service-accounts").exists():
         run(["openssl", "genrsa", "-out", str(key("service-accounts")), "2048"])
     if not (config.PKI / "service-accounts.pub").exists():

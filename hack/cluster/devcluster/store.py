@@ -44,10 +44,6 @@ def answers() -> bool:
     return succeeds(_ctr("version"))
 
 
-def engine_answers(engine: str) -> bool:
-    return succeeds([engine, "info"])
-
-
 def remove_containers() -> None:
     """Forgets containers of a cluster that is gone; their processes ended with it."""
     for container in output(_ctr("containers", "list", "--quiet")).split():

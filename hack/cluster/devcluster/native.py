@@ -1,18 +1,21 @@
-"""Starting the cluster: whatever of it isn't there yet, and nothing else."""
+"""The cluster where no container engine answers: started from its own programs.
+
+Every step makes what isn't there yet, and nothing else.
+"""
 
 from __future__ import annotations
 
 import concurrent.futures
 import hashlib
 import json
-import shutil
 import string
 
-from . import cgroups, components, config, debian, down, kubectl, namespace, pki, store, toolchain
-from .steps import fresh_log, say, step, wait_until
+from . import cgroups, components, config, debian, down, images, kubectl, namespace, pki, s3, store, toolchain
+from .steps import fresh_log, step, wait_until
 
 COREDNS_IMAGE = "localhost/pgwarden-coredns:dev"
 NOBODY = "65532:65532"
+TOOLS = ("coredns", "versitygw", "helm", "kubeconform")
 
 
 def install_packages() -> None:
@@ -22,19 +25,11 @@ def install_packages() -> None:
             debian.install(missing, log)
 
 
-def build_kubernetes() -> None:
-    if not toolchain.is_built("kubernetes", "kube", "pause", "kubectl"):
-        log = fresh_log("build-kubernetes")
-        with step(f"build Kubernetes {config.KUBERNETES_VERSION} and etcd", log):
-            toolchain.build_kubernetes(log)
-
-
-def build_tools() -> None:
-    for name in toolchain.TOOLS:
-        if not toolchain.is_built("tools", name):
-            log = fresh_log(f"build-{name}")
-            with step(f"build {name}", log):
-                toolchain.build_tool(name, log)
+def build_programs() -> None:
+    """Everything that takes the processor for long; the tools last, as the cluster can start without."""
+    toolchain.build_kubernetes()
+    for name in TOOLS:
+        toolchain.build_tool(name)
 
 
 def discard_other_state() -> None:
@@ -46,7 +41,7 @@ def discard_other_state() -> None:
         return
     if recorded is not None:
         with step("remove the state of another version"):
-            down.down(quiet=True)
+            down.down()
     config.STATE.mkdir(parents=True, exist_ok=True)
     mark.write_text(wanted)
 
@@ -88,33 +83,33 @@ def node_is_ready() -> bool:
 
 
 def apply_addons() -> None:
+    tools = toolchain.programs("tools")
     with step("storage class and DNS"):
-        store.load_program(COREDNS_IMAGE, toolchain.programs("tools") / "coredns", NOBODY)
+        store.load_program(COREDNS_IMAGE, tools / "coredns", NOBODY)
         manifest = string.Template((config.MANIFESTS / "cluster.yaml").read_text())
         kubectl.apply(manifest.substitute(
             cluster_domain=config.CLUSTER_DOMAIN, dns_service_address=config.DNS_SERVICE_ADDRESS,
         ))  # fmt: skip
         kubectl.wait_rolled_out("kube-system", "deployment/coredns", 90)
+    with step("S3 server"):
+        store.load_program(s3.IMAGE, tools / "versitygw", NOBODY)
+        s3.apply(config.S3_SERVICE_ADDRESS, config.S3_PORT)
 
 
 def up() -> None:
     """Every step in its order; what takes the processor and what takes the network side by side."""
-    with step("cluster up"):
-        install_packages()
-        discard_other_state()
-        with concurrent.futures.ThreadPoolExecutor() as pool:
-
-            def compile_all() -> None:
-                build_kubernetes()
-                build_tools()
-
-            compiling = pool.submit(compile_all)
-            start_containerd()
-            compiling.result()
-        start_kubernetes()
-        apply_addons()
-        toolchain.remove_outdated()
-    say('The cluster is up. For this shell: eval "$(hack/cluster/cluster env)"')
+    install_packages()
+    discard_other_state()
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        compiling = pool.submit(build_programs)
+        start_containerd()
+        if not images.built():
+            images.build()
+        images.load()
+        compiling.result()
+    start_kubernetes()
+    apply_addons()
+    toolchain.remove_outdated()
 
 
 def _fingerprint() -> str:
@@ -122,15 +117,3 @@ def _fingerprint() -> str:
     parts = [config.STATE_LAYOUT, config.KUBERNETES_VERSION, config.NODE_ADDRESS, config.POD_SUBNET,
              config.SERVICE_SUBNET, *[f"{leaf}" for leaf in pki.LEAVES]]  # fmt: skip
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
-
-
-def programs_path() -> list[str]:
-    return [str(toolchain.programs(module)) for module in ("kubernetes", "tools")]
-
-
-def has_engine() -> str | None:
-    """The container engine that answers, if one does."""
-    for engine in ("docker", "podman"):
-        if shutil.which(engine) and store.engine_answers(engine):
-            return engine
-    return None
