@@ -16,20 +16,41 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+
+import psycopg
 
 from pgwarden.jobs.files import StoreLocation
 from pgwarden.jobs.task import ObjectRef, Operation, Payload, Result, Task
 from pgwarden.restores.contract import RecoverTask, RestoreTask, SQLCheck
 from pgwarden.restores.paths import RestorePaths
 
-from .postgres import as_server_user, bin_dir, child_processes, new_folder, owned_folder, wait_for_end, wait_until
+from .postgres import (
+    HOST,
+    SUPERUSER_PASSWORD,
+    PostgresServer,
+    as_server_user,
+    bin_dir,
+    child_processes,
+    free_port,
+    new_folder,
+    owned_folder,
+    wait_for_end,
+    wait_until,
+)
 
 REPOSITORY = Path(__file__).parents[2]
 NONCE = "0123456789abcdef"
-RUN_AGENT = "import sys; from pgwarden.jobs.agent import main; sys.exit(main(sys.argv[1], sys.argv[2]))"
+RUN_AGENT = """
+import sys
+from pgwarden.jobs.agent import main
+from pgwarden.restores import server
+server.SILENCE_SECONDS = int(sys.argv[3])
+sys.exit(main(sys.argv[1], sys.argv[2]))
+"""
 SECONDS = 120
 
 
@@ -72,6 +93,17 @@ class Container:
         wait_for_end(pids)
 
 
+def accepts(instance: PostgresServer, password: str) -> bool:
+    """Whether the instance lets its superuser in; raises RuntimeError with its log when it has ended."""
+    if not instance.running:
+        raise RuntimeError(f"the instance ended: {instance.log}")
+    try:
+        instance.connect(password=password).close()
+    except psycopg.OperationalError:
+        return False
+    return True
+
+
 def with_descendants(pid: int) -> list[int]:
     """The process and all below it."""
     found = [pid]
@@ -96,6 +128,8 @@ class RestorePod:
     checks: Sequence[SQLCheck] = ()
     password_file: Path | None = None
     timeout_seconds: int = 60
+    silence_seconds: int = 60
+    """How long either side of the pod may be silent; tests of that do not wait for the real minute."""
     folder: Path = field(default_factory=new_folder)
     containers: list[Container] = field(default_factory=list)
 
@@ -139,11 +173,28 @@ class RestorePod:
             ),
         )
 
-    def start_server(self, major: int | None = None) -> Container:
+    def start_server(self, path: str | None = None, shell: Sequence[str] = ("sh",)) -> Container:
         """The container with the cluster's own image: no Python, nothing of ours but the shell line."""
-        path = f"{bin_dir(major or self.major)}:/usr/bin:/bin"
-        command: list[str | Path] = ["sh", self.shared / "run-server.sh", self.shared]
+        path = path or f"{bin_dir(self.major)}:/usr/bin:/bin"
+        command: list[str | Path] = [*shell, self.shared / "run-server.sh", self.shared]
         return self._start("postgres", command, {"PATH": path})
+
+    def set_agent_patience(self, seconds: int) -> None:
+        """How long run-server.sh waits for a silent agent; after `restore`, before `start_server`."""
+        file = self.shared / "server.settings"
+        lines = [line for line in file.read_text().splitlines() if not line.startswith("agent_patience_seconds=")]
+        file.write_text("\n".join([*lines, f"agent_patience_seconds={seconds}", ""]))
+
+    @property
+    def server_log(self) -> str:
+        """What PostgreSQL has logged."""
+        file = self.shared / "server.log"
+        return file.read_text(errors="replace") if file.exists() else ""
+
+    @property
+    def state(self) -> str:
+        """How far the marker on the volume says the restore is."""
+        return str(json.loads(self.paths.marker.read_text())["state"])
 
     def restore(self) -> Result:
         return self.start_restore().result()
@@ -158,6 +209,37 @@ class RestorePod:
         server = self.start_server()
         recovered = self.recover()
         return restored, recovered, server.wait()
+
+    @contextmanager
+    def instance(self, password: str = SUPERUSER_PASSWORD) -> Iterator[PostgresServer]:
+        """The new instance: PGDATA started with the configuration it was handed over with.
+
+        Only where it listens is changed, because tests have no network of their own.
+        """
+        instance = PostgresServer(self.major, new_folder(), free_port())
+        owned_folder(instance.socket_folder)
+        with (instance.folder / "log").open("wb") as log:
+            instance.process = subprocess.Popen(
+                as_server_user(
+                    [
+                        bin_dir(self.major) / "postgres",
+                        "-D",
+                        self.paths.pgdata,
+                        f"--port={instance.port}",
+                        f"--listen_addresses={HOST}",
+                        f"--unix_socket_directories={instance.socket_folder}",
+                    ]
+                ),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                cwd="/",
+            )
+        try:
+            wait_until(lambda: accepts(instance, password), f"the instance did not start: {instance.log}")
+            yield instance
+        finally:
+            instance.destroy()
 
     def destroy(self) -> None:
         """Ends what is left of the pod and deletes its scratch volume."""
@@ -190,7 +272,7 @@ class RestorePod:
             "PYTHONPATH": str(REPOSITORY / "operator"),
             "PYTHONDONTWRITEBYTECODE": "1",
         }
-        command: list[str | Path] = [sys.executable, "-c", RUN_AGENT, task_file, result_file]
+        command: list[str | Path] = [sys.executable, "-c", RUN_AGENT, task_file, result_file, str(self.silence_seconds)]
         container = self._start(name, command, environment)
         container.result_file = result_file
         return container

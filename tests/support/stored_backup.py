@@ -48,11 +48,12 @@ def store_backup(
     *,
     recipients: Sequence[str] = (),
     object_bytes: int = OBJECT_BYTES,
+    max_rate: str = "1024M",
     changes: Mapping[str, object] | None = None,
 ) -> str:
     """Backs `server` up with pg_basebackup and stores it as pgwarden does; returns the backup's location.
 
-    `changes` are fields of the record that are to say something else.
+    `max_rate` as pg_basebackup takes it; `changes` are fields of the record that are to say something else.
     """
     folder = owned_folder(server.folder / f"base-{backup_id}")
     server.tool(
@@ -63,6 +64,7 @@ def store_backup(
         "--checkpoint=fast",
         "--manifest-checksums=SHA256",
         "--no-sync",
+        f"--max-rate={max_rate}",
         environment=server.environment(),
     )
     manifest = json.loads((folder / "backup_manifest").read_text())
