@@ -12,7 +12,7 @@ from pgwarden.backups.resource import DatabaseBackup, DatabaseBackupStatus
 from pgwarden.clusters.access import Obstacle
 from pgwarden.jobs.attempts import Decision, Verdict, decide
 from pgwarden.jobs.names import job_name, short_hash
-from pgwarden.jobs.plan import Notice, Plan, changed_reason, with_progress
+from pgwarden.jobs.plan import Plan, told, with_progress
 from pgwarden.jobs.state import JobPhase, JobState
 from pgwarden.jobs.task import Progress
 
@@ -151,9 +151,5 @@ def said(
     backup: DatabaseBackup, status: DatabaseBackupStatus, judgments: list[Judgment], again_after: float | None
 ) -> BackupPlan:
     """A plan with an Event where Ready turned."""
-    notices = []
-    told = next(judgment for judgment in judgments if judgment.type == "Ready")
-    if changed_reason(judgments, backup.status, "Ready"):
-        warning = any(j.type == "Stalled" and j.status == "True" for j in judgments)
-        notices.append(Notice(told.reason, told.message, warning=warning))
+    notices = told(judgments, backup.status)
     return BackupPlan(status=status, judgments=judgments, notices=notices, again_after=again_after)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
-from pgwarden.api.conditions import Judgment, in_progress, judge, ready
+from pgwarden.api.conditions import Judgment, Truth, in_progress, judge, ready
 from pgwarden.api.quantities import human_bytes, human_seconds, rounded
 from pgwarden.clusters.resource import (
     DatabaseCluster,
@@ -15,7 +15,7 @@ from pgwarden.clusters.resource import (
     EndpointStatus,
 )
 from pgwarden.jobs.attempts import sentence
-from pgwarden.jobs.plan import Notice, Plan, changed_reason
+from pgwarden.jobs.plan import Notice, Plan, told
 from pgwarden.jobs.task import shorten
 from pgwarden.monitoring.contract import ClusterObservation, EndpointObservation
 
@@ -155,13 +155,8 @@ def role(seen: EndpointObservation) -> str:
 
 
 def notices(cluster: DatabaseCluster, judgments: Sequence[Judgment]) -> list[Notice]:
-    """An Event for each turn of Reachable and DuplicateOf."""
-    told = []
-    for judgment in judgments:
-        if judgment.type == REACHABLE and changed_reason(judgments, cluster.status, REACHABLE):
-            if judgment.status == "Unknown" and judgment.reason == "NotObservedYet":
-                continue
-            told.append(Notice(judgment.reason, judgment.message, warning=judgment.status != "True"))
-        if judgment.type == DUPLICATE_OF and judgment.status == "True":
-            told.append(Notice(judgment.reason, judgment.message, warning=True))
-    return told
+    """An Event for each turn of Reachable, and for a duplicate."""
+    found = told(judgments, cluster.status, REACHABLE)
+    if any(judgment.type == DUPLICATE_OF and judgment.status == Truth.TRUE for judgment in judgments):
+        found += [replace(notice, warning=True) for notice in told(judgments, cluster.status, DUPLICATE_OF)]
+    return found

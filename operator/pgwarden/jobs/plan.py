@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TypeVar
 
-from pgwarden.api.conditions import Judgment, merge
+from pgwarden.api.conditions import READY, STALLED, Judgment, Truth, find, merge
 from pgwarden.api.status import Status, WorkProgress, WorkStatus
 from pgwarden.jobs.render import Manifest
 from pgwarden.jobs.task import Progress
@@ -64,8 +64,32 @@ def with_progress(status: WorkStatusType, progress: Progress | None) -> WorkStat
     return status.model_copy(update={"progress": shown})
 
 
-def changed_reason(judgments: Sequence[Judgment], before: Status, type_: str) -> bool:
-    """Whether the judgment of that type has another status or reason than the condition had."""
-    old = next((c for c in before.conditions if c.type == type_), None)
-    new = next((j for j in judgments if j.type == type_), None)
-    return new is not None and (old is None or (old.status, old.reason) != (new.status, new.reason))
+QUIET = frozenset(
+    {
+        "PodNotCreated",
+        "PodStarting",
+        "Migrating",
+        "BackingUp",
+        "Restoring",
+        "NotObservedYet",
+        "ClusterNotObserved",
+        "StoreNotProbed",
+    }
+)
+"""Reasons that come and go in every run: they stand in the condition, but nobody needs an Event of them."""
+
+
+def told(judgments: Sequence[Judgment], before: Status, type_: str = READY) -> list[Notice]:
+    """An Event where the judgment of that type has another status or reason than the condition had.
+
+    It is a warning when the judgment is False, or Ready is False because only a person can help.
+    """
+    new = next((judgment for judgment in judgments if judgment.type == type_), None)
+    if new is None or new.reason in QUIET:
+        return []
+    old = find(before.conditions, type_)
+    if old is not None and (old.status, old.reason) == (new.status, new.reason):
+        return []
+    stuck = any(judgment.type == STALLED and judgment.status == Truth.TRUE for judgment in judgments)
+    warning = stuck if type_ == READY else new.status == Truth.FALSE
+    return [Notice(new.reason, new.message, warning=warning)]

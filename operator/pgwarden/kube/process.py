@@ -12,6 +12,7 @@ from pathlib import Path
 
 import kopf
 import structlog
+from kopf._core.engines.peering import Identity
 
 from pgwarden.kube.cache import Cache
 from pgwarden.kube.client import KubeClient
@@ -103,6 +104,8 @@ async def watch(context: OperatorContext, ready: asyncio.Event) -> None:
         settings=settings_for(context.config),
         clusterwide=not context.config.namespaces,
         namespaces=context.config.namespaces,
+        # Kopf would ask for the user's name, and a container's user has none.
+        identity=Identity(socket.gethostname()),
         ready_flag=ready,
     )
     raise RuntimeError("the watches ended")

@@ -12,7 +12,7 @@ from pgwarden.api.conditions import Judgment, in_progress, ready, stalled
 from pgwarden.clusters.access import Obstacle
 from pgwarden.jobs.attempts import Decision, Verdict, decide
 from pgwarden.jobs.names import job_name
-from pgwarden.jobs.plan import Notice, Plan, changed_reason, with_progress
+from pgwarden.jobs.plan import Plan, told, with_progress
 from pgwarden.jobs.state import JobPhase, JobState
 from pgwarden.jobs.task import Progress, Result, shorten
 from pgwarden.migrations.contract import MigrateReport
@@ -208,9 +208,5 @@ def said(
     again_after: float | None,
 ) -> MigrationPlan:
     """A plan with an Event where Ready turned."""
-    notices = []
-    told = next(judgment for judgment in judgments if judgment.type == "Ready")
-    if changed_reason(judgments, migration.status, "Ready"):
-        warning = any(j.type == "Stalled" and j.status == "True" for j in judgments) or told.reason == "SourceMissing"
-        notices.append(Notice(told.reason, told.message, warning=warning))
+    notices = told(judgments, migration.status)
     return MigrationPlan(status=status, judgments=judgments, notices=notices, again_after=again_after)

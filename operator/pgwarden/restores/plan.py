@@ -12,7 +12,7 @@ from pgwarden.backups.resource import DatabaseBackup
 from pgwarden.clusters.access import Obstacle
 from pgwarden.jobs.attempts import Decision, Verdict, decide
 from pgwarden.jobs.names import job_name
-from pgwarden.jobs.plan import Notice, Plan, changed_reason, with_progress
+from pgwarden.jobs.plan import Plan, told, with_progress
 from pgwarden.jobs.state import JobPhase, JobState
 from pgwarden.jobs.task import Progress
 from pgwarden.restores.contract import RecoverReport
@@ -222,9 +222,5 @@ def said(
     again_after: float | None,
 ) -> RestorePlan:
     """A plan with an Event where Ready turned."""
-    notices = []
-    told = next(judgment for judgment in judgments if judgment.type == "Ready")
-    if changed_reason(judgments, request.status, "Ready"):
-        warning = any(j.type == "Stalled" and j.status == "True" for j in judgments)
-        notices.append(Notice(told.reason, told.message, warning=warning))
+    notices = told(judgments, request.status)
     return RestorePlan(status=status, judgments=list(judgments), notices=notices, again_after=again_after)

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from pgwarden.api.conditions import Judgment, find, in_progress, judge, ready, stalled
+from pgwarden.api.conditions import Judgment, Truth, find, in_progress, judge, ready, stalled
 from pgwarden.api.quantities import human_bytes, rounded
 from pgwarden.api.status import Attempt
 from pgwarden.jobs.attempts import Decision, Verdict, decide
 from pgwarden.jobs.names import job_name
-from pgwarden.jobs.plan import Notice, Plan, changed_reason
+from pgwarden.jobs.plan import Plan, told
 from pgwarden.jobs.state import JobState
 from pgwarden.stores.access import describe
 from pgwarden.stores.contract import ProbeStoreReport
@@ -165,9 +165,10 @@ def concluded(
     store: BackupStore, status: BackupStoreStatus, judgments: list[Judgment], again_after: float | None = None
 ) -> StorePlan:
     """A plan with an Event where Writable turned."""
-    turned = changed_reason(judgments, store.status, WRITABLE)
-    told = next((j for j in judgments if j.type == WRITABLE), None)
-    notices = []
-    if turned and told is not None and told.status != "Unknown":
-        notices.append(Notice(told.reason, told.message, warning=told.status == "False"))
+    notices = told(judgments, store.status, WRITABLE) if known(judgments) else []
     return StorePlan(status=status, judgments=judgments, notices=notices, again_after=again_after)
+
+
+def known(judgments: Sequence[Judgment]) -> bool:
+    """Whether the judgments say if the store is writable."""
+    return any(judgment.type == WRITABLE and judgment.status != Truth.UNKNOWN for judgment in judgments)
