@@ -1,0 +1,59 @@
+"""Fixtures of the tests that need a real cluster. What they give is described in tests/support/cluster.py."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from tests.support.cluster import Cluster, ClusterMissing
+
+HERE = Path(__file__).parent
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Everything in this folder is an end-to-end test, whether its file says so or not."""
+    for item in items:
+        if HERE in item.path.parents:
+            item.add_marker(pytest.mark.e2e)
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Cluster:
+    """The cluster. Without one, tests are skipped and say why; under CI they fail."""
+    try:
+        return Cluster.find()
+    except ClusterMissing as error:
+        if os.environ.get("CI"):
+            raise
+        pytest.skip(str(error))
+
+
+@pytest.fixture
+def make_namespace(cluster: Cluster) -> Iterator[Callable[[str], str]]:
+    """Makes namespaces of a name that no other test has; they go when the test ends."""
+    with ExitStack() as stack:
+        yield lambda purpose: stack.enter_context(cluster.namespace(f"test-{purpose}-{secrets.token_hex(3)}"))
+
+
+@pytest.fixture
+def namespace(make_namespace: Callable[[str], str]) -> str:
+    """One namespace of this test's own."""
+    return make_namespace("e2e")
+
+
+@pytest.fixture(scope="session")
+def kinds(cluster: Cluster) -> Iterator[None]:
+    """Our kinds are served, as this tree describes them; brought by the tests where nobody else did, and taken away."""
+    there = cluster.kubectl("get", "crd", "databaseclusters.pgwarden.dev", check=False).returncode == 0
+    if there:
+        yield
+        return
+    cluster.kubectl("apply", "--server-side", "-k", "crds")
+    cluster.kubectl("wait", "--for=condition=Established", "--timeout=60s", "-f", "crds/databaseclusters.yaml")
+    yield
+    cluster.kubectl("delete", "-k", "crds", "--timeout=60s")
