@@ -40,9 +40,7 @@ log = structlog.get_logger()
 async def run(config: OperatorConfig, assemble: Assemble) -> int:
     """Runs until SIGTERM or SIGINT (0), or until the Lease is lost or the work breaks (1)."""
     stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
+    end_on_signals(stop)
     client = await KubeClient.connect(config.requests_per_second)
     health = Health(started=True)
     server = await serve(health, config.listen_port)
@@ -53,7 +51,7 @@ async def run(config: OperatorConfig, assemble: Assemble) -> int:
             name=config.lease_name,
             namespace=config.lease_namespace or own_namespace(),
             identity=f"{socket.gethostname()}_{uuid.uuid4().hex[:8]}",
-            work=lambda: work(config, client, health, assemble),
+            work=lambda: work(config, client, health, assemble, stop),
             stop=stop,
         )
     finally:
@@ -64,7 +62,9 @@ async def run(config: OperatorConfig, assemble: Assemble) -> int:
     return 0 if stopped else 1
 
 
-async def work(config: OperatorConfig, client: KubeClient, health: Health, assemble: Assemble) -> None:
+async def work(
+    config: OperatorConfig, client: KubeClient, health: Health, assemble: Assemble, stop: asyncio.Event
+) -> None:
     """What the leader does, until cancelled."""
     context = OperatorContext(
         config=config,
@@ -85,8 +85,10 @@ async def work(config: OperatorConfig, client: KubeClient, health: Health, assem
     ready = asyncio.Event()
     try:
         async with asyncio.TaskGroup() as group:
-            group.create_task(watch(context, ready))
+            group.create_task(watch(context, ready, stop))
             await ready.wait()
+            # Kopf has put its own handlers in place of ours, and would end more slowly than we do.
+            end_on_signals(stop)
             await prime(context)
             health.watching = True
             group.create_task(context.queue.run(reconcile, config.workers))
@@ -97,8 +99,15 @@ async def work(config: OperatorConfig, client: KubeClient, health: Health, assem
         health.leading = health.watching = False
 
 
-async def watch(context: OperatorContext, ready: asyncio.Event) -> None:
-    """Runs Kopf; it ends only when cancelled, so any other end is an error."""
+def end_on_signals(stop: asyncio.Event) -> None:
+    """Has SIGTERM and SIGINT end the process in good order."""
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+
+
+async def watch(context: OperatorContext, ready: asyncio.Event, stop: asyncio.Event) -> None:
+    """Runs Kopf, which ends by itself only when it was the one to get a signal."""
     await kopf.operator(
         registry=registry_for(context),
         settings=settings_for(context.config),
@@ -108,7 +117,7 @@ async def watch(context: OperatorContext, ready: asyncio.Event) -> None:
         identity=Identity(socket.gethostname()),
         ready_flag=ready,
     )
-    raise RuntimeError("the watches ended")
+    stop.set()
 
 
 async def prime(context: OperatorContext) -> None:
