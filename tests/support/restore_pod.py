@@ -130,6 +130,8 @@ class RestorePod:
     timeout_seconds: int = 60
     silence_seconds: int = 60
     """How long either side of the pod may be silent; tests of that do not wait for the real minute."""
+    agent_major: int | None = None
+    """Major of the tools in the agent's image, where it is not the backup's."""
     folder: Path = field(default_factory=new_folder)
     containers: list[Container] = field(default_factory=list)
 
@@ -268,7 +270,7 @@ class RestorePod:
         task_file.write_text(task.model_dump_json(by_alias=True))
         task_file.chmod(0o644)
         environment = {
-            "PATH": f"{bin_dir(self.major)}:/usr/bin:/bin",
+            "PATH": f"{bin_dir(self.agent_major or self.major)}:/usr/bin:/bin",
             "PYTHONPATH": str(REPOSITORY / "operator"),
             "PYTHONDONTWRITEBYTECODE": "1",
         }

@@ -133,7 +133,11 @@ class ClaimStore(Store):
     def _file(self, path: str) -> Path:
         """The file of an object. Symbolic links that somebody put into the claim must not lead out of it."""
         file = self._root / safe_path(path)
-        if file.is_symlink() or not file.parent.resolve().is_relative_to(self._root.resolve()):
+        try:
+            leads_out = file.is_symlink() or not file.parent.resolve().is_relative_to(self._root.resolve())
+        except OSError as error:
+            raise claim_error(self, path, error) from error
+        if leads_out:
             raise TaskError(
                 "UnsafePath",
                 f"{path} in the store ({self.name}) leads through a symbolic link",

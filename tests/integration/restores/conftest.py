@@ -12,7 +12,7 @@ import pytest
 
 from pgwarden.jobs.files import StoreLocation
 from tests.support.load import WriteLoad
-from tests.support.postgres import PostgresServer, new_folder, owned_folder, postgres_server
+from tests.support.postgres import PostgresServer, give_to_server_user, new_folder, owned_folder, postgres_server
 from tests.support.restore_pod import RestorePod
 from tests.support.stored_backup import claim, store_backup
 
@@ -105,7 +105,8 @@ def altered(stored: StoredBackup) -> Iterator[StoredBackup]:
     """A copy of the backup that the test may damage."""
     folder = new_folder()
     assert stored.store.claim is not None
-    shutil.copytree(stored.store.claim.path, folder / "store", copy_function=shutil.copy)
+    shutil.copytree(stored.store.claim.path, folder / "store")
+    give_to_server_user(folder / "store")
     yield StoredBackup(
         stored.major, claim(folder / "store"), stored.location, stored.load, stored.tablespace, stored.contents
     )
