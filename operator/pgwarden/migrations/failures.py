@@ -34,6 +34,7 @@ class Verdict:
 LOST_OUTCOME = (
     "the server rolls the file back, unless the connection broke in the very moment of its commit: the history tells"
 )
+CANCELED = "Find out whether statement_timeout is too short for this file, or who cancelled it; run it again."
 LATER = "Run it again later; if it happens again, raise the time limit or look for who holds the locks."
 LOST = Verdict("ConnectionLost", LOST_REMEDY, retryable=True)
 # PostgreSQL documentation, appendix "PostgreSQL Error Codes".
@@ -45,7 +46,7 @@ VERDICTS = {
     "42501": Verdict("PermissionDenied", "Grant the role what the statement needs, or migrate as the tables' owner."),
     "53100": Verdict("DiskFull", "Make room on the database server's disk, then run it again.", retryable=True),
     "55P03": Verdict("LockTimeout", LATER, retryable=True),
-    "57014": Verdict("StatementTimeout", LATER, retryable=True),
+    "57014": Verdict("QueryCanceled", CANCELED, retryable=True),
 }
 FAILED = Verdict("MigrationFailed", "Correct the file, which is not applied, or the data it stumbles over.")
 

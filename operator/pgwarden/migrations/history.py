@@ -18,6 +18,7 @@ from pgwarden.postgres.script import DatabaseError
 from pgwarden.postgres.session import Session
 
 TABLE = "pgwarden.migrations"
+LOCK_NOT_AVAILABLE = "55P03"
 
 # Trusted: ourselves, a superuser (who needs no trick), and, unless we are superuser, a role we were made a member of.
 LOOK_UP = """
@@ -164,12 +165,19 @@ def refuse_stranger(session: Session, found: Found) -> None:
 
 
 def read(session: Session, found: Found) -> list[Record]:
-    """All rows, ordered by version; none when there is no table. Raises TaskError with reason HistoryUnreadable."""
+    """All rows, ordered by version; none when there is no table. Raises TaskError: HistoryUnreadable, HistoryLocked."""
     if not found.exists:
         return []
     try:
         return [record(row) for row in session.rows(READ)]
     except DatabaseError as error:
+        if error.sqlstate == LOCK_NOT_AVAILABLE:
+            raise TaskError(
+                "HistoryLocked",
+                f"{TABLE} in {session.server} is locked by another session, so what is applied cannot be read",
+                remedy="Find out who holds the lock (pg_locks), or try again later.",
+                retryable=True,
+            ) from error
         raise TaskError(
             "HistoryUnreadable",
             f"{TABLE} in {session.server} cannot be read: {error.primary} (SQLSTATE {error.sqlstate})",

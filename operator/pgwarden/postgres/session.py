@@ -35,7 +35,8 @@ PINNED: LiteralString = """
     SET row_security = off;
     SET DateStyle = ISO;
     SET IntervalStyle = postgres;
-    SET TimeZone = 'UTC'
+    SET TimeZone = 'UTC';
+    SET lock_timeout = '5s'
 """
 TO_DEFAULT: LiteralString = """
     SET LOCAL search_path TO DEFAULT;
