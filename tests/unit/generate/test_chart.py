@@ -71,8 +71,8 @@ def test_every_value_reaches_the_configuration() -> None:
             "--set", "watch.namespaces={one,two}", "--set", "limits.jobsTotal=7", "--set", "limits.jobsPerCluster=2",
             "--set", "intervals.storeProbe=60", "--set", "intervals.monitor=3", "--set", "intervals.resync=11",
             "--set", "intervals.jobTimeToLive=0", "--set", "images.pullPolicy=Always",
-            "--set", "images.pullSecrets={key}", "--set", "operator.logLevel=DEBUG", "--set", "jobServiceAccounts={a,b}",
-            "--set", "images.registry=mirror/x/",
+            "--set", "images.pullSecrets={key}", "--set", "operator.logLevel=DEBUG",
+            "--set", "jobServiceAccounts={a,b}", "--set", "images.registry=mirror/x/",
         )
     )  # fmt: skip
     assert config.namespaces == ["one", "two"]
