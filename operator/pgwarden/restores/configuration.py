@@ -23,6 +23,8 @@ from pgwarden.restores.control_data import ControlData
 from pgwarden.restores.paths import RestorePaths
 
 RESTORE_SCRIPT = "restore-wal.sh"
+ABSENT_EXIT_CODE = 3
+"""What restore-wal.sh ends with when the agent said that there is no such file."""
 PLAIN_PATH = re.compile(r"/[-A-Za-z0-9_./]*")
 DEFAULT_REPLICATION_SLOTS = 10
 FIRST_WITH_EVENT_TRIGGERS_SETTING = 17
@@ -154,14 +156,15 @@ def library_names(setting: str) -> list[str]:
 
 
 def restore_command(paths: RestorePaths) -> str:
-    """The value of restore_command.
+    """The value of restore_command: only the script's own word for "absent" becomes PostgreSQL's.
 
     %f and %p are PostgreSQL's, so a folder may not hold a percent sign, nor anything that a shell reads as more than a
     name. Raises ValueError.
     """
     if not PLAIN_PATH.fullmatch(str(paths.shared)):
         raise ValueError(f"{paths.shared} is not a plain absolute path")
-    return f'sh {paths.shared / RESTORE_SCRIPT} {paths.wal_queue} "%f" "%p"'
+    script = f'sh {paths.shared / RESTORE_SCRIPT} {paths.wal_queue} "%f" "%p"'
+    return f"{script}; case $? in 0) exit 0;; {ABSENT_EXIT_CODE}) exit 1;; *) exit 255;; esac"
 
 
 def render(settings: Mapping[str, str]) -> str:

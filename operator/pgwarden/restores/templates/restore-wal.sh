@@ -3,9 +3,10 @@
 #
 #     sh restore-wal.sh QUEUE NAME DESTINATION
 #
-# Exit codes as PostgreSQL reads them (documentation, "Archive Recovery": restore_command): 0 the file is there, 1 there
-# is no such file. A 1 that only means "could not be fetched" makes PostgreSQL end recovery early and lose rows in
-# silence; so everything but the agent's word "absent" is 255, which ends the server.
+# Exit codes: 0 the file is there; 3 the agent says that there is no such file; anything else, whoever it comes from,
+# is a failure. PostgreSQL takes every code up to 125 for "no such file" and then ends recovery early, with rows missing
+# and nobody told; so restore_command makes 1 of this 3, and 255, which ends the server, of all the rest
+# (PostgreSQL documentation, "Archive Recovery": restore_command).
 queue=$1
 name=$2
 destination=$3
@@ -21,10 +22,10 @@ while :; do
         exit 255
     fi
     if [ -e "$queue/absent/$name" ]; then
-        exit 1
+        exit 3
     fi
     if [ -z "$asked" ]; then
-        : >"$queue/requests/$name" || exit 255
+        printf '' >"$queue/requests/$name" || exit 255
         asked=yes
     fi
     sleep 0.05 2>/dev/null || sleep 1 || exit 255
