@@ -26,11 +26,11 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "operator"), str(Path(__file__).parent)]
 
 from measure import Cost, run  # noqa: E402
+
+from pgwarden.storage.store import open_store  # noqa: E402
 from tests.support.backups import backup_task, envelope  # noqa: E402
 from tests.support.postgres import PostgresServer, bin_dir, postgres_server  # noqa: E402
 from tests.support.s3 import S3Server, s3_server  # noqa: E402
-
-from pgwarden.storage.store import open_store  # noqa: E402
 
 MAJOR = 17
 LEVEL, WORKERS = 3, 2

@@ -38,6 +38,7 @@ class ArchiveWriter:
         self._tablespace_oid = tablespace_oid
         self._name = "base" if tablespace_oid is None else str(tablespace_oid)
         self._object_bytes = object_bytes
+        self._most_bytes = object_bytes + SLACK_BYTES
         self._encrypted = encrypted
         self._on_member = on_member
         self._follower = TarFollower()
@@ -47,6 +48,12 @@ class ArchiveWriter:
 
     def write(self, data: memoryview) -> None:
         """Takes the next bytes of the archive. Raises TaskError with reason BackupIncomplete."""
+        size, current = len(data), self._current
+        # Nearly every message lies inside a member; this short way for them is a tenth of a backup's time.
+        if current is not None and current.size + size <= self._most_bytes and self._follower.skip(size):
+            current.write(data)
+            self._written += size
+            return
         try:
             for member, piece in self._follower.follow(data):
                 if member is None:
@@ -96,7 +103,7 @@ class ArchiveWriter:
     def _add(self, piece: memoryview | bytes) -> None:
         while piece:
             upload = self._upload("")
-            room = self._object_bytes + SLACK_BYTES - upload.size
+            room = self._most_bytes - upload.size
             fits, piece = piece[:room], piece[room:]
             upload.write(fits)
             self._written += len(fits)
@@ -106,7 +113,7 @@ class ArchiveWriter:
     def _upload(self, first_member: str) -> ObjectUpload:
         if self._current is None:
             path = layout.archive_object(self._attempt, self._name, len(self._pieces), encrypted=self._encrypted)
-            self._current = self._uploads.begin(path, at_most=self._object_bytes + SLACK_BYTES)
+            self._current = self._uploads.begin(path, at_most=self._most_bytes, hash_plain=False)
             self._pieces.append((self._current, self._written, first_member))
         return self._current
 

@@ -40,6 +40,7 @@ from pgwarden.storage.store import Store
 LEAST_RATE_KIB, MOST_RATE_KIB = 32, 1 << 20
 """What MAX_RATE of BASE_BACKUP accepts."""
 MANIFEST_AT_MOST_BYTES = 64 << 30
+REPORT_BYTES = 4 << 20
 DATA_FOLDER_WITNESS = "PG_VERSION"
 """A file of PGDATA whose owner is that of PGDATA."""
 
@@ -115,19 +116,22 @@ class Receiver:
 
     def receive(self, message: memoryview | ArchiveBegins | ManifestBegins) -> None:
         """Takes the next message. Raises TaskError."""
+        if isinstance(message, memoryview):
+            if self._writer is not None:
+                self._writer.write(message)
+                self._received += len(message)
+                if self._received - self._reported >= REPORT_BYTES:
+                    self._tell()
+            elif self._manifest is not None:
+                self._ledger.read_manifest(message)
+                self._manifest.write(message)
+            return
+        self._end_archive()
         if isinstance(message, ArchiveBegins):
-            self._end_archive()
             self._begin_archive(message.tablespace_oid)
-        elif isinstance(message, ManifestBegins):
-            self._end_archive()
+        else:
             path = layout.manifest_object(self._attempt, encrypted=self._encrypted)
-            self._manifest = self._uploads.begin(path, at_most=MANIFEST_AT_MOST_BYTES)
-        elif self._writer is not None:
-            self._writer.write(message)
-            self._count(len(message))
-        elif self._manifest is not None:
-            self._ledger.read_manifest(message)
-            self._manifest.write(message)
+            self._manifest = self._uploads.begin(path, at_most=MANIFEST_AT_MOST_BYTES, hash_plain=True)
 
     def close(self) -> None:
         """The server has sent everything. Raises TaskError with reason BackupIncomplete."""
@@ -172,13 +176,11 @@ class Receiver:
         if member.name == DATA_FOLDER_WITNESS:
             self._owner = member
 
-    def _count(self, size: int) -> None:
-        self._received += size
-        # The estimate knows nothing of the WAL that comes at the end: stay below it then.
-        if self._received - self._reported >= 1 << 20:
-            self._reported = self._received
-            self._watcher.progress(self._received, max(self._expected, self._received + 1))
-            self._watcher.check_stop()
+    def _tell(self) -> None:
+        self._reported = self._received
+        # The server's estimate knows nothing of the WAL that comes at the end.
+        self._watcher.progress(self._received, max(self._expected, self._received + 1))
+        self._watcher.check_stop()
 
 
 def _check_system_identifier(task: BackupTask, found: str) -> None:

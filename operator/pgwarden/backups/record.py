@@ -33,7 +33,9 @@ class StoredObject(RecordModel):
     """Path inside the backup's folder, for example `attempt-1-0a1b2c3d/base.tar.zst.00000.age`."""
     plain_bytes: Annotated[int, Field(ge=0)]
     """Size after decryption and decompression."""
-    plain_sha256: Sha256
+    plain_sha256: Sha256 | None = None
+    """None for the pieces of archives: stored_sha256, the frame's own checksum and the manifest's SHA-256 of every file
+    prove as much, and hashing all plain bytes once more costs half a second of CPU for each GiB."""
     stored_bytes: Annotated[int, Field(ge=0)]
     """Size as it lies in the store."""
     stored_sha256: Sha256

@@ -58,6 +58,13 @@ class TarFollower:
                 header, self._header = self._header, b""
                 yield self._member(header), header
 
+    def skip(self, size: int) -> bool:
+        """Passes over `size` bytes when all of them are contents of the current member; tells whether they were."""
+        if size > self._content:
+            return False
+        self._content -= size
+        return True
+
     def finish(self) -> None:
         """Raises DamagedTar unless the archive has ended."""
         if self._content or self._header or self._zero_blocks != 2:

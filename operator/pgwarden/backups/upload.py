@@ -108,11 +108,17 @@ class Uploads:
             self._abandoned.set()
         self._pool.shutdown(wait=True, cancel_futures=True)
 
-    def begin(self, path: str, *, at_most: int) -> ObjectUpload:
+    def begin(self, path: str, *, at_most: int, hash_plain: bool) -> ObjectUpload:
         """Begins the object `path` (inside the backup's folder) of `at_most` plain bytes."""
         upload = ObjectUpload(path, self._idle, self._abandoned)
         target = join(self._location, path)
         upload.future = self._pool.submit(
-            write_object, self._store, target, upload.batches(), self._packing, plain_at_most=at_most
+            write_object,
+            self._store,
+            target,
+            upload.batches(),
+            self._packing,
+            plain_at_most=at_most,
+            hash_plain=hash_plain,
         )
         return upload

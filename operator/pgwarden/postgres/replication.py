@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import select
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import psycopg
 from psycopg import pq, sql
@@ -111,6 +111,11 @@ class BaseBackup:
     connection: abc.PGconn
     idle: Callable[[], None]
     """Called at least twice a second while waiting; what it raises ends the backup."""
+    _poll: select.poll = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        self._poll = select.poll()
+        self._poll.register(self.connection.socket, select.POLLIN)
 
     def begin(self, options: BaseBackupOptions) -> BackupStart:
         """Sends the command and waits for the checkpoint. Raises TaskError with reason BaseBackupFailed."""
@@ -178,9 +183,7 @@ class BaseBackup:
 
     def _wait(self) -> None:
         """Waits a little for the server, and takes what it sent."""
-        poll = select.poll()
-        poll.register(self.connection.socket, select.POLLIN)
-        if not poll.poll(IDLE_MILLISECONDS):
+        if not self._poll.poll(IDLE_MILLISECONDS):
             self.idle()
             return
         try:

@@ -21,14 +21,28 @@ class ByteSink(Protocol):
 
 
 @dataclass
-class Digest:
-    """SHA-256 and size of what has passed."""
+class Count:
+    """Size of what has passed."""
 
     size: int = 0
-    _hash: Any = field(default_factory=hashlib.sha256, repr=False)
 
     def update(self, chunk: bytes | memoryview) -> None:
         self.size += len(chunk)
+
+    @property
+    def sha256(self) -> str | None:
+        """None: it was not computed."""
+        return None
+
+
+@dataclass
+class Digest(Count):
+    """SHA-256 and size of what has passed."""
+
+    _hash: Any = field(default_factory=hashlib.sha256, repr=False)
+
+    def update(self, chunk: bytes | memoryview) -> None:
+        super().update(chunk)
         self._hash.update(chunk)
 
     @property
@@ -38,7 +52,7 @@ class Digest:
         return digest
 
 
-def measured(chunks: Iterable[bytes], digest: Digest) -> Iterator[bytes]:
+def measured(chunks: Iterable[bytes], digest: Count) -> Iterator[bytes]:
     """`chunks` as they are; `digest` has seen all of them when the last one is out."""
     for chunk in chunks:
         digest.update(chunk)

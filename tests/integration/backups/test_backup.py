@@ -167,5 +167,5 @@ def test_the_record_is_json_that_any_program_reads(loaded: tuple[PostgresServer,
     report, record = take_backup(server.address(), claim)
     content = json.loads(open_store(claim).read_small(f"{report.location}/backup.json"))
     assert content["schemaVersion"] == 1
-    assert content["archives"][0]["objects"][0]["plainSha256"] == record.archives[0].objects[0].plain_sha256
+    assert content["manifest"]["plainSha256"] == record.manifest.plain_sha256
     assert BackupRecord.model_validate(content) == record
