@@ -6,7 +6,8 @@ import argparse
 import sys
 
 from hack.generate.files import FOLDERS, files_from_models
-from hack.generate.manifests import HelmMissing, manifest_files
+from hack.generate.helm import HelmMissing
+from hack.generate.manifests import manifest_files
 from hack.generate.output import drift, write
 from hack.generate.schema import SchemaError
 

@@ -7,13 +7,13 @@ the name restarts the pods when it changes), and roles go to the overlay that ne
 from __future__ import annotations
 
 import copy
-import os
 import subprocess
 from typing import Any
 
 import yaml
 
 from hack.generate.crd import to_yaml
+from hack.generate.helm import find_helm
 from hack.generate.output import HEADER, ROOT
 
 NAMESPACE = "pgwarden-system"
@@ -24,10 +24,6 @@ ROLES = {"Role", "RoleBinding", "ClusterRole", "ClusterRoleBinding"}
 CONFIG_CHECKSUM = "pgwarden.dev/config"
 
 Manifest = dict[str, Any]
-
-
-class HelmMissing(Exception):
-    """The manifests are rendered by helm, and there is none on the PATH (`hack/cluster/cluster env` prints one)."""
 
 
 def manifest_files() -> dict[str, str]:
@@ -65,17 +61,9 @@ def manifest_files() -> dict[str, str]:
 
 def render(arguments: tuple[str, ...]) -> list[Manifest]:
     """What `helm template` makes of the chart, without Helm's labels and hooks."""
-    helm = os.environ.get("HELM", "helm")
-    command = [helm, "template", "pgwarden", str(ROOT / "charts/pgwarden"), "--namespace", NAMESPACE]
-    try:
-        output = subprocess.run(
-            [*command, "--set", "crds.enabled=false", "--no-hooks", *arguments],
-            check=True,
-            capture_output=True,
-            text=True,
-        ).stdout
-    except FileNotFoundError as error:
-        raise HelmMissing(HelmMissing.__doc__) from error
+    command = [find_helm(), "template", "pgwarden", str(ROOT / "charts/pgwarden"), "--namespace", NAMESPACE]
+    command += ["--set", "crds.enabled=false", "--no-hooks", *arguments]
+    output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     return [without_helm(manifest) for manifest in yaml.safe_load_all(output) if manifest]
 
 

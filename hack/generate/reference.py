@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from hack.generate.reasons import rows_of
 from hack.generate.schema import Schema, structural
 from hack.generate.states import STATES
 from pgwarden.api.model import API_VERSION, Resource
@@ -74,8 +75,19 @@ def kind_section(resource: type[Resource]) -> str:
     if rules:
         parts += ["Rules across fields, checked by the API server:\n", table(("On", "Rule (CEL)", "Message"), rules)]
     parts += ["### status\n", fields_table(status, "status")]
+    parts += ["### Conditions\n", conditions_table(resource)]
     parts += ["### Columns of `kubectl get`\n", table(("Column", "From", "Shown"), columns)]
     return "\n".join(parts)
+
+
+def conditions_table(resource: type[Resource]) -> str:
+    """Conditions and reasons, with what tools make of those that decide; the others decide nothing."""
+    rows = [
+        (f"`{row.condition}={row.status}`", f"`{row.reason}`", row.kstatus, row.argocd, row.flux)
+        for row in rows_of(resource)
+    ]
+    note = "\nBeside these, a condition may have the reason that a Job or the monitor gave.\n"
+    return table(("Condition", "Reason", "kstatus", "Argo CD", "Flux"), rows) + note
 
 
 def fields_table(schema: Schema, path: str) -> str:

@@ -4,6 +4,8 @@ COMMENT ON TABLE organizations IS 'Customers; one row for each contract. Invoice
 ALTER TABLE organizations
     ADD COLUMN billing_email text;
 
+ALTER TABLE organizations DISABLE TRIGGER organizations_touch;
+
 UPDATE organizations
 SET billing_email = owner.email
 FROM (
@@ -13,6 +15,8 @@ FROM (
     ORDER BY organization_id, id
 ) AS owner
 WHERE owner.organization_id = organizations.id;
+
+ALTER TABLE organizations ENABLE TRIGGER organizations_touch;
 
 ALTER TABLE organizations
     ALTER COLUMN billing_email SET NOT NULL,
