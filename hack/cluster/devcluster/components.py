@@ -6,6 +6,7 @@ a lot in little time; everything else is as an ordinary cluster has it.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from pathlib import Path
@@ -74,7 +75,14 @@ def log_of(name: str) -> Path:
 
 
 def _service(name: str, argv: list[str]) -> Component:
-    return Component(name, argv, str(log_of(name)), environment={"HOME": str(config.STATE)})
+    # A changed file of configuration changes the component, and so it is started anew.
+    digest = hashlib.sha256()
+    for argument in argv:
+        path = Path(argument.partition("=")[2] or argument)
+        if path.suffix in (".json", ".toml", ".conf", ".crt") and path.is_file():
+            digest.update(path.read_bytes())
+    environment = {"HOME": str(config.STATE), "CONFIGURATION_DIGEST": digest.hexdigest()[:16]}
+    return Component(name, argv, str(log_of(name)), environment=environment)
 
 
 def _once(name: str, argv: list[str]) -> Component:

@@ -6,6 +6,7 @@ rules name, so that every other module agrees on them.
 
 from __future__ import annotations
 
+import hashlib
 import os
 from pathlib import Path
 
@@ -67,5 +68,7 @@ CONTAINERD_SOCKET = STATE / "containerd.sock"
 # Images outlive the cluster: unpacking them again would be most of a warm start.
 CONTAINERD_ROOT = CACHE / "containerd"
 
-# Every cgroup of the cluster is below this one, in each hierarchy.
-CGROUP = "pgwarden"
+_DEFAULT_STATE = Path.home() / ".local" / "state" / "pgwarden" / "cluster"
+# Every cgroup of the cluster is below this one, in each hierarchy. With its state elsewhere
+# (a test of the cluster itself, in its own network namespace) it must not be the same.
+CGROUP = "pgwarden" if STATE == _DEFAULT_STATE else f"pgwarden-{hashlib.sha256(bytes(STATE)).hexdigest()[:8]}"
