@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import shlex
 import shutil
@@ -77,7 +76,7 @@ def status() -> int:
         print("the cluster has stopped; start it again with: cluster up")
         return 1
     else:
-        for name, entry in json.loads(namespace.STATUS_FILE.read_text()).items():
+        for name, entry in namespace.status()["components"].items():
             if not entry["once"]:
                 state = "running" if entry["running"] else "being started again"
                 print(f"{name:26}{state}, restarted {entry['restarts']} times")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 from pathlib import Path
@@ -16,6 +17,9 @@ def down() -> None:
     clear_leftovers()
     if config.STATE.exists():
         shutil.rmtree(config.STATE)
+    with contextlib.suppress(OSError):
+        # Made as a place to mount on; it stays if somebody else keeps anything there.
+        Path("/var/lib/cni").rmdir()
 
 
 def clear_leftovers() -> None:

@@ -15,10 +15,11 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from . import config
 from .steps import ClusterError, output, run, succeeds, wait_until
-from .supervisor import Component, write_components
+from .supervisor import Component, write_wanted
 
 _RECORD = config.RUN / "supervisor.json"
 COMPONENTS_FILE = config.RUN / "components.json"
@@ -82,12 +83,20 @@ def create() -> None:
 
 
 def write(components: list[Component]) -> None:
-    """Tells the supervisor what is to run; what runs differently is started anew."""
+    """Tells the supervisor what is to run, and waits until it does; what differs is started anew."""
     pid = supervisor_pid()
     if pid is None:
         raise ClusterError("the cluster's first process has ended; its log is supervisor.log")
-    write_components(COMPONENTS_FILE, components)
+    revision = write_wanted(COMPONENTS_FILE, components)
     os.kill(pid, signal.SIGHUP)
+    # Stopping a component may take its 20 seconds.
+    wait_until(lambda: status()["revision"] == revision, "the components to start", 200, config.LOGS / "supervisor.log")
+
+
+def status() -> dict[str, Any]:
+    """What the supervisor last reported."""
+    reported: dict[str, Any] = json.loads(STATUS_FILE.read_text())
+    return reported
 
 
 def destroy() -> None:

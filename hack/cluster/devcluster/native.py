@@ -6,12 +6,13 @@ Every step makes what isn't there yet, and nothing else.
 from __future__ import annotations
 
 import concurrent.futures
+import datetime
 import hashlib
 import json
 import string
 
 from . import cgroups, components, config, debian, down, images, kubectl, namespace, pki, s3, store, toolchain
-from .steps import fresh_log, step, wait_until
+from .steps import ClusterError, fresh_log, step, wait_until
 
 COREDNS_IMAGE = "localhost/pgwarden-coredns:dev"
 NOBODY = "65532:65532"
@@ -75,11 +76,16 @@ def start_kubernetes() -> None:
 
 
 def node_is_ready() -> bool:
+    """Whether the node says it is ready, and has said so lately: after a restart the API remembers old news."""
     try:
         node = json.loads(kubectl.get("node", config.NODE_NAME, "--output=json"))
-    except Exception:
+        lease = json.loads(kubectl.get("--namespace=kube-node-lease", "lease", config.NODE_NAME, "--output=json"))
+    except ClusterError:
         return False
-    return any(c["type"] == "Ready" and c["status"] == "True" for c in node["status"].get("conditions", []))
+    renewed = datetime.datetime.fromisoformat(lease["spec"]["renewTime"])
+    age = datetime.datetime.now(datetime.UTC) - renewed
+    ready = any(c["type"] == "Ready" and c["status"] == "True" for c in node["status"].get("conditions", []))
+    return ready and age < datetime.timedelta(seconds=15)
 
 
 def apply_addons() -> None:

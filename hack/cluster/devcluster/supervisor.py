@@ -12,6 +12,7 @@ It reads them from a file on SIGHUP, and writes what it sees to another.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import signal
@@ -44,18 +45,30 @@ class Running:
     not_before: float = 0.0
 
 
-def write_components(path: Path, components: list[Component]) -> None:
-    """Writes the file that the supervisor reads, whole or not at all."""
+@dataclass(frozen=True)
+class Wanted:
+    """What is to run; the revision tells the writer when it has been carried out."""
+
+    revision: str = ""
+    components: tuple[Component, ...] = ()
+
+
+def write_wanted(path: Path, components: list[Component]) -> str:
+    """Writes the file that the supervisor reads, whole or not at all; returns its revision."""
+    content = [asdict(component) for component in components]
+    revision = hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]
     new = path.with_suffix(".new")
-    new.write_text(json.dumps([asdict(component) for component in components]))
+    new.write_text(json.dumps({"revision": revision, "components": content}))
     new.rename(path)
+    return revision
 
 
-def read_components(path: Path) -> list[Component]:
+def read_wanted(path: Path) -> Wanted:
     try:
-        return [Component(**entry) for entry in json.loads(path.read_text())]
+        content = json.loads(path.read_text())
     except FileNotFoundError:
-        return []
+        return Wanted()
+    return Wanted(content["revision"], tuple(Component(**entry) for entry in content["components"]))
 
 
 class Supervisor:
@@ -67,7 +80,7 @@ class Supervisor:
     def serve(self) -> None:
         signals = {signal.SIGHUP, signal.SIGTERM, signal.SIGINT, signal.SIGCHLD}
         signal.pthread_sigmask(signal.SIG_BLOCK, signals)
-        self._report()
+        self._report("")
         while True:
             received = signal.sigtimedwait(signals, _RESTART_DELAY)
             if received is not None and received.si_signo in (signal.SIGTERM, signal.SIGINT):
@@ -92,11 +105,11 @@ class Supervisor:
                 ended.not_before = time.monotonic() + _RESTART_DELAY
 
     def _converge(self) -> None:
-        wanted = read_components(self._wanted_path)
-        names = {component.name for component in wanted}
+        wanted = read_wanted(self._wanted_path)
+        names = {component.name for component in wanted.components}
         for name in [name for name in self._running if name not in names]:
             self._stop(self._running.pop(name))
-        for component in wanted:
+        for component in wanted.components:
             running = self._running.get(component.name)
             if running and running.component != component:
                 self._stop(running)
@@ -105,7 +118,7 @@ class Supervisor:
                 self._running[component.name] = self._start(component, 0)
             elif running.pid == 0 and not component.once and time.monotonic() >= running.not_before:
                 self._running[component.name] = self._start(component, running.restarts)
-        self._report()
+        self._report(wanted.revision)
 
     def _start(self, component: Component, restarts: int) -> Running:
         log = Path(component.log)
@@ -121,6 +134,9 @@ class Supervisor:
         if component.once:
             self._note(f"{component.name} ended: status {child.wait()}")
             return Running(component, 0, restarts)
+        # This process reaps all children itself. A Popen that is collected while its child runs would be polled by the
+        # next Popen, and a child that died in between would be reaped there, unseen by _bury.
+        child.returncode = 0
         return Running(component, child.pid, restarts)
 
     def _stop(self, running: Running) -> None:
@@ -137,12 +153,13 @@ class Supervisor:
             os.waitpid(running.pid, 0)
         self._note(f"{running.component.name} stopped")
 
-    def _report(self) -> None:
-        new = self._status_path.with_suffix(".new")
-        new.write_text(json.dumps({
+    def _report(self, revision: str) -> None:
+        components = {
             name: {"running": bool(running.pid), "restarts": running.restarts, "once": running.component.once}
             for name, running in self._running.items()
-        }))  # fmt: skip
+        }
+        new = self._status_path.with_suffix(".new")
+        new.write_text(json.dumps({"revision": revision, "components": components}))
         new.rename(self._status_path)
 
     def _note(self, text: str) -> None:
