@@ -20,6 +20,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import psycopg
 
@@ -134,6 +135,8 @@ class RestorePod:
     """Major of the tools in the agent's image, where it is not the backup's."""
     folder: Path = field(default_factory=new_folder)
     containers: list[Container] = field(default_factory=list)
+    report: dict[str, Any] = field(default_factory=dict)
+    """What the last `run` answered."""
 
     def __post_init__(self) -> None:
         owned_folder(self.folder / "pod")
@@ -210,6 +213,7 @@ class RestorePod:
         assert restored.outcome == "Succeeded", restored
         server = self.start_server()
         recovered = self.recover()
+        self.report = recovered.report
         return restored, recovered, server.wait()
 
     @contextmanager

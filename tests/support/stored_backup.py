@@ -152,6 +152,7 @@ def describe(server: PostgresServer) -> Server:
                 "WHERE source NOT IN ('default', 'override') AND setting IS DISTINCT FROM boot_val"
             )
         ]
+        superuser = connection.execute("SELECT rolname FROM pg_roles WHERE oid = 10").fetchone()
         names = [str(name) for (name,) in connection.execute("SELECT datname FROM pg_database WHERE datallowconn")]
         version = connection.info.server_version
     return Server(
@@ -162,7 +163,7 @@ def describe(server: PostgresServer) -> Server:
         wal_segment_bytes=16 << 20,
         data_checksums=True,
         data_directory_mode="0700",
-        bootstrap_superuser="postgres",
+        bootstrap_superuser=str(superuser[0]) if superuser else None,
         settings=settings,
         hba=RuleFile(readable=False),
         ident=RuleFile(readable=False),

@@ -61,9 +61,11 @@ class FinalConfiguration:
 def recovery_settings(record: BackupRecord, control: ControlData, paths: RestorePaths) -> dict[str, str]:
     """Settings for recovery and checks: to be reached over one socket only, and to reach nothing itself.
 
-    Recovery stops as soon as the copy is consistent, which is where the backup ended: recovery_target `immediate`. With
-    a target set, PostgreSQL refuses to end where the WAL ends before it. hot_standby is off because a server that
-    allows queries during recovery pauses for ever when a setting of the original was raised after the base.
+    There is no recovery target: recovery takes all the WAL that the backup carries and ends where restore_command
+    says "absent". Before the end of the backup PostgreSQL itself refuses to end. (With target `immediate` the backup of
+    an idle standby, whose last record is the one that makes it consistent, ended in "recovery ended before configured
+    recovery target was reached" on 17.10 and 18.6.) hot_standby is off because a server that allows queries during
+    recovery pauses for ever when a setting of the original was raised after the base.
     """
     original = settings_by_name(record)
     major = record.server.version_num // 10000
@@ -76,8 +78,6 @@ def recovery_settings(record: BackupRecord, control: ControlData, paths: Restore
         "unix_socket_permissions": "0700",
         "ssl": "off",
         "restore_command": restore_command(paths),
-        "recovery_target": "immediate",
-        "recovery_target_action": "promote",
         "recovery_target_timeline": "current",
         "recovery_init_sync_method": "syncfs",
         "hot_standby": "off",

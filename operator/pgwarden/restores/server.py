@@ -22,7 +22,7 @@ SILENCE_SECONDS = 60
 STOP_SECONDS = 600
 POLL_SECONDS = 0.05
 LOG_BYTES = 16384
-COMPLAINT = re.compile(r"(FATAL|PANIC|ERROR|HINT|DETAIL): +(.*)")
+COMPLAINT = re.compile(r"(FATAL|PANIC|ERROR|DETAIL): +(.*)")
 VERSION = re.compile(r"postgres \(PostgreSQL\) (\d+)")
 
 

@@ -63,10 +63,9 @@ def test_recovery_is_reached_over_one_socket_and_reaches_nothing() -> None:
     }
 
 
-def test_recovery_ends_where_the_backup_did_on_its_timeline() -> None:
-    settings = recovery_settings(record(), CONTROL, PATHS)
-    assert settings["recovery_target"] == "immediate"
-    assert settings["recovery_target_action"] == "promote"
+def test_recovery_takes_all_wal_of_the_backups_timeline() -> None:
+    settings = recovery_settings(record({"recovery_target_time": "2026-01-01"}), CONTROL, PATHS)
+    assert not [name for name in settings if name.startswith("recovery_target") and name != "recovery_target_timeline"]
     assert settings["recovery_target_timeline"] == "current"
 
 

@@ -8,7 +8,7 @@ import tarfile
 from pathlib import Path, PurePosixPath
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pgwarden.jobs.errors import TaskError
@@ -52,6 +52,7 @@ def contents_of(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
+@settings(deadline=None)
 @given(piece=st.integers(min_value=1, max_value=3000))
 def test_an_archive_is_unpacked_alike_however_it_is_cut(tmp_path_factory: pytest.TempPathFactory, piece: int) -> None:
     folder = tmp_path_factory.mktemp("unpacked")
@@ -90,6 +91,7 @@ def test_a_member_that_reaches_outside_or_overwrites_is_refused(tmp_path: Path, 
     assert sorted(contents_of(tmp_path)) == sorted(f"inside/{name}" for name in CONTENTS)
 
 
+@settings(deadline=None)
 @given(cut=st.integers(min_value=1, max_value=len(archive()) - 1))
 def test_an_archive_that_ends_within_a_member_is_told_apart_from_a_whole_one(
     tmp_path_factory: pytest.TempPathFactory, cut: int
