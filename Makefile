@@ -24,7 +24,7 @@ test: lint unit integration e2e ## Everything: lint, unit, integration, and end 
 unit: .venv ## Tests of what is pure
 	@$(PYTEST) tests/unit
 
-integration: .venv cluster-tools ## Tests against real PostgreSQL 17 and 18 and a real S3 server, on loopback
+integration: .venv cluster-up ## Tests against real PostgreSQL 17 and 18 and a real S3 server, on loopback
 	@hack/test-packages.sh
 	$(CLUSTER_ENV)
 	$(PYTEST) tests/integration
@@ -39,7 +39,7 @@ chaos: .venv cluster-up image ## The long half of the fault matrix
 	$(CLUSTER_ENV)
 	$(PYTEST) tests/integration tests/e2e -m chaos
 
-lint: .venv cluster-tools ## All checks that run nothing of ours: style, types, walls, charts, schemas, drift
+lint: .venv cluster-up ## All checks that run nothing of ours: style, types, walls, charts, schemas, drift
 	@$(CLUSTER_ENV)
 	hack/lint.sh
 
@@ -56,10 +56,6 @@ cluster-up: ## A real Kubernetes cluster on this machine
 
 cluster-down: ## Ends it and leaves nothing of it behind
 	@hack/cluster/cluster down
-
-.PHONY: cluster-tools
-cluster-tools:
-	@hack/cluster/cluster tools
 
 image: ## The images of operator and agents, loaded into the cluster
 	@hack/cluster/cluster image

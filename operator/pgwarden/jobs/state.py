@@ -101,6 +101,8 @@ def waiting_or_running(base: dict[str, Any], pod: Body) -> JobState:
             message = f"container {container['name']} of pod {base['pod']} cannot start: {waiting.get('message', '')}"
             return JobState(JobPhase.QUEUED, reason=reason, message=shorten(message, 900), remedy=remedy, **base)
     running = [c["name"] for c in container_statuses(pod) if "running" in (c.get("state") or {})]
+    if not running and any("terminated" in (c.get("state") or {}) for c in container_statuses(pod)):
+        return JobState(JobPhase.RUNNING, reason="Finishing", message=f"pod {base['pod']} goes on", **base)
     if not running:
         message = f"pod {base['pod']} is starting"
         return JobState(JobPhase.QUEUED, reason="PodStarting", message=message, **base)

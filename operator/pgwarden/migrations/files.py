@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 FILE_NAME = re.compile(r"([0-9]+)_(.*)\.(up|down)\.sql", re.DOTALL)
-LONGEST_VERSION = 128
-"""Digits; far beyond any time stamp, and short enough for every message a version stands in."""
+LONGEST_VERSION = 63
+"""Digits; far beyond any time stamp, and what a DatabaseMigration's status has room for."""
 
 
 class Direction(StrEnum):

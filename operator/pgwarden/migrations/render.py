@@ -8,7 +8,7 @@ from pgwarden.jobs.files import SOURCES
 from pgwarden.jobs.render import JobRequest, Manifest, Owner, render_job
 from pgwarden.jobs.task import ObjectRef, Task
 from pgwarden.migrations.contract import MigrateTask
-from pgwarden.migrations.resource import DatabaseMigration
+from pgwarden.migrations.resource import DatabaseMigration, MigrationSource
 
 
 def migrate(
@@ -71,6 +71,11 @@ def source_volumes(migration: DatabaseMigration) -> list[Manifest]:
 def source_mounts(migration: DatabaseMigration) -> list[Manifest]:
     """The mounts of `source_volumes`, one subfolder each, in the order they are named."""
     return [
-        {"name": f"source-{index:02}", "mountPath": f"{SOURCES}/{index:02}", "readOnly": True}
-        for index, _ in enumerate(migration.spec.sources)
+        {"name": f"source-{index:02}", "mountPath": f"{SOURCES}/{folder(index, source)}", "readOnly": True}
+        for index, source in enumerate(migration.spec.sources)
     ]
+
+
+def folder(index: int, source: MigrationSource) -> str:
+    """Folder of a source: its place in the list, and its name for whoever reads a message about one of its files."""
+    return f"{index:02}-{source.config_map.name[:200]}"

@@ -100,7 +100,7 @@ def failed_statement(standing: Standing, characters: int) -> FailedStatement | N
         return None
     return FailedStatement(
         version=str(step.migration.version),
-        file=(step.script.file if step.script else "")[-characters:],
+        file=(step.script.file if step.script else "")[-min(characters, 253) :],
         line=failure.line,
         sqlstate=failure.sqlstate,
         statement=failure.statement[:characters],

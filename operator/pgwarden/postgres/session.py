@@ -288,7 +288,6 @@ def open_dsn(dsn: str) -> Session:
                 "ConnectionFailed",
                 f"no connection to the database: {' '.join(str(error).split())}",
                 remedy="Check host, port, user and database of the DSN, and the password in PGPASSWORD or PGPASSFILE.",
-                retryable=True,
             ) from error
 
     return Session(connect)

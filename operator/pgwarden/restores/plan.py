@@ -86,7 +86,8 @@ def plan(request: RestoreRequest, observed: ObservedRestore, now: datetime) -> R
     if decision.verdict == Verdict.WAIT:
         status = with_steps(request, with_progress(status, observed.progress), observed)
         reason = "Restoring" if observed.job.phase == JobPhase.RUNNING else decision.reason
-        message = decision.message or f"Job {observed.job.name} restores the backup, step {status.step}"
+        at = f", step {status.step}" if status.step else ""
+        message = decision.message or f"Job {observed.job.name} restores the backup{at}"
         return said(request, status, in_progress(reason, message), WAIT_SECONDS)
     status = with_steps(request, status.model_copy(update={"progress": None}), observed)
     if decision.verdict == Verdict.BACK_OFF:
