@@ -129,8 +129,8 @@ def cluster_environment() -> dict[str, str]:
     """The variables that lead kubectl and helm to the development cluster."""
     shell = 'eval "$(hack/cluster/cluster env)"; env -0'
     output = subprocess.run(["bash", "-c", shell], cwd=ROOT, check=True, capture_output=True).stdout
-    variables = [tuple(entry.split("=", 1)) for entry in output.decode().split("\0") if "=" in entry]
-    return dict(variables)
+    variables = [entry.split("=", 1) for entry in output.decode().split("\0") if "=" in entry]
+    return {name: value for name, value in variables}  # noqa: C416 - the pairs are lists, not tuples
 
 
 def fail(console: Console, error: DemoError) -> int:
