@@ -14,7 +14,7 @@ GRANT pg_monitor TO :"monitor";
 
 -- Base backups and WAL; also the connection of the standby.
 CREATE ROLE :"backup" LOGIN REPLICATION CONNECTION LIMIT 10 PASSWORD :'backup_password';
-GRANT pg_read_all_settings TO :"backup";
+GRANT pg_read_all_settings, pg_read_all_stats TO :"backup";
 -- So that a backup's record tells who was let in, and how.
 GRANT SELECT ON pg_hba_file_rules, pg_ident_file_mappings TO :"backup";
 GRANT EXECUTE ON FUNCTION pg_hba_file_rules(), pg_ident_file_mappings() TO :"backup";
