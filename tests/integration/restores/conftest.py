@@ -12,7 +12,14 @@ import pytest
 
 from pgwarden.jobs.files import StoreLocation
 from tests.support.load import WriteLoad
-from tests.support.postgres import PostgresServer, give_to_server_user, new_folder, owned_folder, postgres_server
+from tests.support.postgres import (
+    PostgresServer,
+    give_to_server_user,
+    new_folder,
+    owned_folder,
+    postgres_server,
+    wait_until,
+)
 from tests.support.restore_pod import RestorePod
 from tests.support.stored_backup import claim, store_backup
 
@@ -31,6 +38,11 @@ class StoredBackup:
     """Where the original's tablespace lies."""
     contents: str
     """A checksum over what did not change while the backup ran."""
+
+    def object(self, name: str) -> Path:
+        """One of the backup's objects, on disk."""
+        (found,) = self.folder.glob(f"attempt-*/{name}")
+        return found
 
     @property
     def folder(self) -> Path:
@@ -76,10 +88,9 @@ def stored(major: int) -> Iterator[StoredBackup]:
         load.prepare()
         store = claim(owned_folder(folder / "store"))
         with load:
-            location = store_backup(server, store, "b1", max_rate="16M")
+            location = store_backup(server, store, max_rate_kib=16 << 10)
             written = len(load.committed)
-            while len(load.committed) < written + 20:
-                pass
+            wait_until(lambda: len(load.committed) >= written + 20, "the load ended early")
         yield StoredBackup(major, store, location, load, tablespace, contents)
     shutil.rmtree(folder)
 

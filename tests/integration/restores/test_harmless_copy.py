@@ -23,7 +23,7 @@ def restore(own_store: StoreLocation, volume: Path, request: pytest.FixtureReque
     """Backs a server up and runs a whole restore of it; `restore(server, checks=...)` gives the pod."""
 
     def run(server: PostgresServer, **options: object) -> RestorePod:
-        location = store_backup(server, own_store, "b1")
+        location = store_backup(server, own_store)
         pod = RestorePod(server.major, volume, own_store, location, **options)  # type: ignore[arg-type]
         request.addfinalizer(pod.destroy)
         _, recovered, code = pod.run()
@@ -248,7 +248,7 @@ def test_a_superuser_of_another_name_with_settings_of_its_own_is_found(
         connection.execute("ALTER ROLE root_of_all SET statement_timeout = '1ms'")
         connection.execute("ALTER ROLE root_of_all SET session_preload_libraries = 'not_there'")
         connection.execute("CREATE ROLE postgres SUPERUSER REPLICATION LOGIN PASSWORD 'superuser, for tests only'")
-    location = store_backup(original, own_store, "b1")
+    location = store_backup(original, own_store)
     password_file = owned_folder(volume.parent / "secret") / "password"
     password_file.write_text("new")
     password_file.chmod(0o644)

@@ -18,15 +18,11 @@ from pgwarden.jobs.files import StoreLocation
 from pgwarden.jobs.task import Result
 from pgwarden.storage.objects import Packing, read_object, write_object
 from pgwarden.storage.store import open_store
-from tests.support.postgres import bin_dir, new_folder, owned_folder, postgres_server
+from tests.support.postgres import bin_dir, give_to_server_user, new_folder, owned_folder, postgres_server
 from tests.support.restore_pod import RestorePod
 from tests.support.stored_backup import claim, store_backup
 
 from .conftest import NewPod, StoredBackup
-
-
-def object_named(backup: StoredBackup, name: str) -> Path:
-    return backup.folder / "attempt-1-00000000" / name
 
 
 def refused(pod: RestorePod, reason: str) -> Result:
@@ -57,17 +53,17 @@ def alter(path: Path) -> None:
 def test_a_damaged_object_is_named(
     altered: StoredBackup, new_pod: NewPod, damage: Callable[[Path], None], name: str
 ) -> None:
-    damage(object_named(altered, name))
+    damage(altered.object(name))
     assert name in refused(new_pod(altered), "ObjectDamaged").message
 
 
 def test_a_missing_object_is_named(altered: StoredBackup, new_pod: NewPod) -> None:
-    object_named(altered, "base.tar.zst.00002").unlink()
+    altered.object("base.tar.zst.00002").unlink()
     assert "base.tar.zst.00002" in refused(new_pod(altered), "ObjectMissing").message
 
 
 def test_two_objects_that_were_exchanged_are_noticed(altered: StoredBackup, new_pod: NewPod) -> None:
-    first, second = (object_named(altered, f"base.tar.zst.0000{number}") for number in (1, 2))
+    first, second = (altered.object(f"base.tar.zst.0000{number}") for number in (1, 2))
     aside = first.with_name("aside")
     first.rename(aside)
     second.rename(first)
@@ -126,7 +122,7 @@ def slip_in_a_file(backup: StoredBackup) -> None:
         extra = tarfile.TarInfo("slipped_in")
         extra.size = 5
         after.addfile(extra, io.BytesIO(b"hello"))
-    path = "attempt-1-00000000/replaced.tar.zst.00000"
+    path = "attempt-1-replaced/1.tar.zst.00000"
     written = write_object(store, f"{backup.location}/{path}", [changed.getvalue()], Packing())
     piece = {"path": path, "offset": 0, "startsMember": True}
     piece |= {"plainBytes": written.plain_bytes, "plainSha256": written.plain_sha256}
@@ -134,7 +130,7 @@ def slip_in_a_file(backup: StoredBackup) -> None:
     archive["objects"] = [piece]
     archive["plainBytes"] = written.plain_bytes
     (backup.folder / "backup.json").write_text(json.dumps(record))
-    (backup.folder / path).chmod(0o644)
+    give_to_server_user(backup.folder)
 
 
 @pytest.fixture(scope="module")
@@ -144,8 +140,8 @@ def encrypted(major: int, stored: StoredBackup) -> Iterator[tuple[StoredBackup, 
     folder = new_folder()
     with postgres_server(major) as server:
         server.execute("CREATE TABLE secrets AS SELECT 42 AS answer")
-        store = claim(owned_folder(folder / "store"))
-        location = store_backup(server, store, "secret", recipients=[str(identity.to_public())])
+        store = claim(owned_folder(folder / "store"), recipients=[str(identity.to_public())])
+        location = store_backup(server, store)
     yield StoredBackup(major, store, location, stored.load, folder, ""), identity
 
 

@@ -14,6 +14,7 @@ import pytest
 
 from pgwarden.restores.configuration import RESTORE_SCRIPT, restore_command
 from pgwarden.restores.paths import RestorePaths
+from tests.support.postgres import wait_until
 
 from .conftest import NewPod, StoredBackup
 
@@ -90,8 +91,8 @@ def asking(queue: Path) -> Iterator[Callable[[list[str], str], subprocess.Popen[
     def ask(shell: list[str], name: str) -> subprocess.Popen[bytes]:
         process = start(shell, queue, name)
         started.append(process)
-        while not (queue / "requests" / name).exists():
-            assert process.poll() is None
+        wait_until(lambda: (queue / "requests" / name).exists() or process.poll() is not None, "nothing was asked")
+        assert process.poll() is None
         return process
 
     yield ask
