@@ -5,8 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 HERE = Path(__file__).parent
+
+# A busy machine is slow, which says nothing about the code: no deadline for a single example.
+settings.register_profile("pgwarden", deadline=None)
+settings.load_profile("pgwarden")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -177,8 +177,8 @@ def holder(session: Session) -> str:
 
 
 def release_lock(session: Session) -> None:
-    """Frees the lock; a lost connection has freed it, or soon will."""
-    if not session.lost:
+    """Frees the lock; where the session cannot, its end will."""
+    with suppress(DatabaseError):
         session.rows("SELECT pg_advisory_unlock(%s, %s)", (LOCK_CLASS, LOCK_MIGRATIONS))
 
 

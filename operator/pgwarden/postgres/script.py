@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import select
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import psycopg
@@ -90,8 +91,10 @@ def run_script(connection: psycopg.Connection[tuple[Any, ...]], text: str, stop:
         while True:
             while pgconn.is_busy():
                 if not cancelled and stop():
-                    cancelled = True
-                    connection.cancel_safe(timeout=5)
+                    # A cancel that does not get through is tried again at the next look.
+                    with suppress(psycopg.Error):
+                        connection.cancel_safe(timeout=5)
+                        cancelled = True
                 if select.select([pgconn.socket], [], [], POLL_SECONDS)[0]:
                     pgconn.consume_input()
             result = pgconn.get_result()
