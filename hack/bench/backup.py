@@ -20,13 +20,13 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-sys.path[:0] = [str(ROOT), str(ROOT / "operator"), str(Path(__file__).parent)]
+sys.path[:0] = [str(ROOT), str(ROOT / "operator")]
 
-from measure import Cost, run  # noqa: E402
-
+from hack.bench.measure import Cost, run  # noqa: E402
 from pgwarden.storage.store import open_store  # noqa: E402
 from tests.support.backups import backup_task, envelope  # noqa: E402
 from tests.support.postgres import PostgresServer, bin_dir, postgres_server  # noqa: E402
@@ -100,7 +100,7 @@ def pg_basebackup_and_upload(server: PostgresServer, s3: S3Server, folder: Path)
     started = time.monotonic()
     for file in (folder / "basebackup").iterdir():
         with file.open("rb") as opened:
-            store.put_stream(file.name, iter(lambda opened=opened: opened.read(1 << 20), b""))
+            store.put_stream(file.name, iter(partial(opened.read, 1 << 20), b""))
     seconds = cost.seconds + time.monotonic() - started
     return Cost(seconds, cost.cpu_seconds, cost.peak_mib, cost.disk_bytes)
 

@@ -11,6 +11,9 @@ from collections.abc import Sequence
 
 from pgwarden.backups.record import Archive, StoredObject, Tablespace
 
+UNPACK = 'zstd -dcq "$object"'
+UNPACK_ENCRYPTED = 'age --decrypt --identity "$identity" "$object" | zstd -dcq'
+
 
 def restore_script(
     *,
@@ -35,10 +38,10 @@ def restore_script(
     if encrypted:
         lines.append(f"identity=${{2:?usage: {usage}}}")
     lines += [
-        'plain() { age --decrypt --identity "$identity" "$1" | zstd -dcq; }'
-        if encrypted
-        else 'plain() { zstd -dcq "$1"; }',
-        'mkdir -p -m 0700 "$target"',
+        "# The plain contents of objects, one after the other:",
+        f'plain() {{ for object in "$@"; do {UNPACK_ENCRYPTED if encrypted else UNPACK}; done; }}',
+        'mkdir -p "$target"',
+        'chmod 0700 "$target"',
         'test -z "$(ls -A "$target")" || { echo "$target is not empty" >&2; exit 1; }',
         "# Every object is what was written:",
         "sha256sum --check --quiet <<'SUMS'",
@@ -78,14 +81,15 @@ def restore_script(
 
 def _concatenated(archive: Archive) -> str:
     names = " ".join(shlex.quote(piece.path) for piece in archive.objects)
-    return f'for object in {names}; do plain "$object"; done'
+    return f"plain {names}"
 
 
 def _tablespace(archive: Archive) -> list[str]:
     folder = f'"$target.tablespaces/{archive.tablespace_oid}"'
     return [
         f"# The tablespace with OID {archive.tablespace_oid}:",
-        f"mkdir -p -m 0700 {folder}",
+        f"mkdir -p {folder}",
+        f"chmod 0700 {folder}",
         f"{_concatenated(archive)} | tar -x -f - -C {folder}",
         f'ln -s "$(realpath {folder})" "$target/pg_tblspc/{archive.tablespace_oid}"',
     ]

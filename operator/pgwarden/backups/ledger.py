@@ -64,6 +64,12 @@ class Ledger:
             raise incomplete(f"the manifest lists {self._listed} files, the archives hold {len(self._seen)}")
 
     def _read_line(self, line: bytes) -> None:
+        try:
+            self._take_line(line)
+        except (ValueError, LookupError, TypeError) as error:
+            raise incomplete("a line of the manifest is cut or altered") from error
+
+    def _take_line(self, line: bytes) -> None:
         if line.startswith(LAST_LINE):
             self._checksum = json.loads(b"{" + line.strip())[CHECKSUM_KEY]
             return
