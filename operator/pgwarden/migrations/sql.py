@@ -13,6 +13,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum, auto
+from functools import cache
 
 KEPT_TOKENS = 64
 """Tokens kept for each statement: enough to tell what it is; a seed file of a million rows needs no more."""
@@ -21,23 +22,6 @@ IDENTIFIER = r"[A-Za-z_\x80-\U0010ffff][A-Za-z0-9_$\x80-\U0010ffff]*"
 # What may stand between the pieces of one string constant: white space with at least one newline in it.
 CONTINUATION = r"(?:[ \t\f\v]|--[^\n\r]*)*[\n\r](?:[ \t\n\r\f\v]|--[^\n\r]*[\n\r])*'"
 
-TOKEN = re.compile(
-    rf"""
-    (?P<space>[ \t\n\r\f\v]+)
-  | (?P<comment>--[^\n\r]*)
-  | (?P<block>/\*)
-  | (?P<escaped>[eE]')
-  | (?P<string>(?:[bBxXnN]|[uU]&)?')
-  | (?P<quoted>(?:[uU]&)?")
-  | (?P<word>{IDENTIFIER})
-  | (?P<dollar>\$(?:[A-Za-z_\x80-\U0010ffff][A-Za-z0-9_\x80-\U0010ffff]*)?\$)
-  | (?P<parameter>\$[0-9]+)
-  | (?P<number>0[xX](?:_?[0-9a-fA-F])+|0[oO](?:_?[0-7])+|0[bB](?:_?[01])+
-      |(?:[0-9](?:_?[0-9])*(?:\.(?!\.)(?:[0-9](?:_?[0-9])*)?)?|\.[0-9](?:_?[0-9])*)(?:[eE][-+]?[0-9](?:_?[0-9])*)?)
-  | (?P<other>.)
-    """,
-    re.VERBOSE | re.DOTALL,
-)
 BLOCK_EDGE = re.compile(r"/\*|\*/")
 STRING_PLAIN_END = re.compile(rf"'(?:{CONTINUATION}|')?")
 STRING_ESCAPED_END = re.compile(rf"\\.|'(?:{CONTINUATION}|')?", re.DOTALL)
@@ -98,11 +82,34 @@ class Statement:
         return any(texts[i : i + len(words)] == list(words) for i in range(len(texts) - len(words) + 1))
 
 
+@cache
+def token_pattern() -> re.Pattern[str]:
+    """What begins at a place in the text. Compiled when first needed: a run that finds nothing to do needs it not."""
+    return re.compile(
+        rf"""
+        (?P<space>[ \t\n\r\f\v]+)
+      | (?P<comment>--[^\n\r]*)
+      | (?P<block>/\*)
+      | (?P<escaped>[eE]')
+      | (?P<string>(?:[bBxXnN]|[uU]&)?')
+      | (?P<quoted>(?:[uU]&)?")
+      | (?P<word>{IDENTIFIER})
+      | (?P<dollar>\$(?:[A-Za-z_\x80-\U0010ffff][A-Za-z0-9_\x80-\U0010ffff]*)?\$)
+      | (?P<parameter>\$[0-9]+)
+      | (?P<number>0[xX](?:_?[0-9a-fA-F])+|0[oO](?:_?[0-7])+|0[bB](?:_?[01])+
+          |(?:[0-9](?:_?[0-9])*(?:\.(?!\.)(?:[0-9](?:_?[0-9])*)?)?|\.[0-9](?:_?[0-9])*)(?:[eE][-+]?[0-9](?:_?[0-9])*)?)
+      | (?P<other>.)
+        """,
+        re.VERBOSE | re.DOTALL,
+    )
+
+
 def tokens(text: str) -> Iterator[Token]:
     """The tokens of SQL text, without white space and comments; what is never closed reaches to the end."""
+    pattern = token_pattern()
     position = 0
     while position < len(text):
-        match = TOKEN.match(text, position)
+        match = pattern.match(text, position)
         assert match  # noqa: S101 - `other` takes any character
         group, start, position = match.lastgroup, position, match.end()
         if group in ("space", "comment"):
