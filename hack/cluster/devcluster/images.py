@@ -7,6 +7,8 @@ that mmdebstrap makes from Debian's packages, in place of the ones a registry wo
 from __future__ import annotations
 
 import hashlib
+import json
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +16,9 @@ from . import config, layers, store
 from .lock import exclusive
 from .steps import fresh_log, output, run, step, succeeds
 
+# What buildah says of each step: the image that it gave, or the one that it found.
+_STEP = re.compile(r"^--> (?:Using cache )?([0-9a-f]{11,64})$", re.MULTILINE)
+_OUTDATED_STEPS_KEPT = 60
 _HOST_CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
 _MARK = config.CACHE / "images.inputs"
 # What the Dockerfile calls its bases, and the release of Debian that stands in for each.
@@ -50,8 +55,8 @@ def build() -> None:
             return
         for release in _BASES.values():
             _bootstrap(release)
-        for image in IMAGES:
-            _build(image)
+        logs = [_build(image) for image in IMAGES]
+        _remove_outdated(logs)
         _MARK.write_text(wanted)
 
 
@@ -116,7 +121,7 @@ def _bootstrap(release: str) -> None:
             archive.unlink(missing_ok=True)
 
 
-def _build(image: Image) -> None:
+def _build(image: Image) -> Path:
     log = fresh_log(f"image-{image.tag}")
     settings = config.RUN / "pip.conf"
     settings.parent.mkdir(parents=True, exist_ok=True)
@@ -130,3 +135,20 @@ def _build(image: Image) -> None:
             *bases, f"--build-arg=PG_MAJOR={image.major}", "--target", image.target, "--tag", image.name,
             str(config.CHECKOUT),
         ), log=log)  # fmt: skip
+    return log
+
+
+def _remove_outdated(logs: list[Path]) -> None:
+    """Removes steps of earlier builds, which would fill the disk: all that the last builds didn't name.
+
+    buildah's own pruning takes the steps that no image descends from too, such as the installed
+    Python packages, from which layers are copied, and the next build would fetch them again.
+    """
+    used = {identity[:11] for log in logs for identity in _STEP.findall(log.read_text())}
+    found = json.loads(output(layers.buildah("images", "--all", "--json")))
+    outdated = [image["id"] for image in found if not image["names"] and image["id"][:11] not in used]
+    if len(outdated) < _OUTDATED_STEPS_KEPT:
+        return
+    # A step can go once those built on it are gone; the newest come first.
+    for identity in outdated:
+        succeeds(layers.buildah("rmi", identity))
