@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -20,7 +21,7 @@ TAKE_OVER = ("--take-ownership", "--set", "crds.adopt=true")
 pytestmark = pytest.mark.timeout(600)
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture(scope="module", autouse=True)
 def shared_objects(cluster: Cluster) -> Iterator[None]:
     """What a cluster has only once is handed from release to release here, and afterwards back to whose it was."""
     before = owners(cluster)
@@ -80,23 +81,49 @@ def pods(cluster: Cluster, namespace: str) -> set[str]:
     return {item["metadata"]["uid"] for item in items if "deletionTimestamp" not in item["metadata"]}
 
 
-def test_an_installed_operator_becomes_ready_and_passes_helm_test(cluster: Cluster, namespace: str) -> None:
-    install(cluster, namespace, *TAKE_OVER)
-    ready = cluster.get("deployment", "pgwarden", "-n", namespace)["status"]["readyReplicas"]
-    assert ready == 2
-    tested = cluster.helm("test", "pgwarden", "-n", namespace, "--logs", "--timeout", "120s").stdout
+@pytest.fixture(scope="module")
+def release(cluster: Cluster, shared_objects: None) -> Iterator[str]:
+    """The namespace of a release that tests look at without changing it."""
+    with cluster.namespace(f"test-release-{secrets.token_hex(3)}") as namespace:
+        install(cluster, namespace, *TAKE_OVER)
+        yield namespace
+
+
+def test_an_installed_operator_is_ready_and_passes_helm_test(cluster: Cluster, release: str) -> None:
+    assert cluster.get("deployment", "pgwarden", "-n", release)["status"]["readyReplicas"] == 2
+    tested = cluster.helm("test", "pgwarden", "-n", release, "--logs", "--timeout", "120s").stdout
     assert "a ready operator answers, and all 5 kinds are served" in tested
 
 
-def test_one_of_two_replicas_holds_the_lease(cluster: Cluster, namespace: str) -> None:
-    install(cluster, namespace, *TAKE_OVER)
+def test_one_of_two_replicas_holds_the_lease(cluster: Cluster, release: str) -> None:
     cluster.wait(
-        lambda: bool(cluster.get("lease", "pgwarden", "-n", namespace)["spec"].get("holderIdentity")),
+        lambda: bool(cluster.get("lease", "pgwarden", "-n", release)["spec"].get("holderIdentity")),
         "a holder of the Lease",
     )
-    names = {item["metadata"]["name"] for item in cluster.get("pods", "-n", namespace)["items"]}
-    holder = cluster.get("lease", "pgwarden", "-n", namespace)["spec"]["holderIdentity"]
+    names = {item["metadata"]["name"] for item in cluster.get("pods", "-n", release)["items"]}
+    holder = cluster.get("lease", "pgwarden", "-n", release)["spec"]["holderIdentity"]
     assert [name for name in names if holder.startswith(name)]
+
+
+def test_people_who_edit_may_back_up_and_only_restorers_may_restore(
+    cluster: Cluster, release: str, namespace: str
+) -> None:
+    for user, role in (("viewer", "view"), ("editor", "edit"), ("restorer", "pgwarden-restorer")):
+        cluster.kubectl("create", "rolebinding", user, f"--clusterrole={role}", f"--user={user}", "-n", namespace)
+
+    def may(user: str, verb: str, plural: str) -> bool:
+        asked = ["auth", "can-i", verb, f"{plural}.pgwarden.dev", f"--as={user}", "-n", namespace]
+        return cluster.kubectl(*asked, check=False).stdout.strip() == "yes"
+
+    # Kubernetes' controller adds our rules to the roles view and edit a moment after it sees ours.
+    cluster.wait(lambda: may("viewer", "list", "databasebackups"), "the aggregation of pgwarden-view")
+    cluster.wait(lambda: may("editor", "create", "databasebackups"), "the aggregation of pgwarden-edit")
+    assert not may("viewer", "create", "databasebackups")
+    assert not may("editor", "create", "restorerequests")
+    assert not may("editor", "patch", "restorerequests")
+    assert may("editor", "get", "restorerequests")
+    assert may("restorer", "create", "restorerequests")
+    assert not may("restorer", "create", "databasebackups")
 
 
 def test_a_second_release_is_told_what_to_do_and_works_without_the_kinds(
@@ -162,23 +189,3 @@ def test_the_kinds_can_come_from_their_own_chart(cluster: Cluster, make_namespac
 def test_the_namespace_of_a_release_can_be_deleted_at_once(cluster: Cluster, namespace: str) -> None:
     install(cluster, namespace, *TAKE_OVER)
     cluster.kubectl("delete", "namespace", namespace, "--timeout=60s")
-
-
-def test_people_who_edit_may_back_up_and_only_restorers_may_restore(cluster: Cluster, namespace: str) -> None:
-    install(cluster, namespace, *TAKE_OVER)
-    for user, role in (("viewer", "view"), ("editor", "edit"), ("restorer", "pgwarden-restorer")):
-        cluster.kubectl("create", "rolebinding", user, f"--clusterrole={role}", f"--user={user}", "-n", namespace)
-
-    def may(user: str, verb: str, plural: str) -> bool:
-        asked = ["auth", "can-i", verb, f"{plural}.pgwarden.dev", f"--as={user}", "-n", namespace]
-        return cluster.kubectl(*asked, check=False).stdout.strip() == "yes"
-
-    # Kubernetes' controller adds our rules to the roles view and edit a moment after it sees ours.
-    cluster.wait(lambda: may("viewer", "list", "databasebackups"), "the aggregation of pgwarden-view")
-    cluster.wait(lambda: may("editor", "create", "databasebackups"), "the aggregation of pgwarden-edit")
-    assert not may("viewer", "create", "databasebackups")
-    assert not may("editor", "create", "restorerequests")
-    assert not may("editor", "patch", "restorerequests")
-    assert may("editor", "get", "restorerequests")
-    assert may("restorer", "create", "restorerequests")
-    assert not may("restorer", "create", "databasebackups")
