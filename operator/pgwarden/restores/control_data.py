@@ -18,6 +18,7 @@ class ControlData:
     state: str
     """For example `shut down`, `in archive recovery`, `in production`."""
     timeline: int
+    """Of the latest checkpoint."""
     wal_segment_bytes: int
     data_checksums: bool
     max_connections: int

@@ -13,6 +13,7 @@ from pgwarden.jobs.errors import TaskError
 from pgwarden.postgres.restored import RestoredServer
 from pgwarden.restores.configuration import RECOVERY_HBA, recovery_settings, render
 from pgwarden.restores.control_data import ControlData
+from pgwarden.restores.durable import write_durably
 from pgwarden.restores.paths import RestorePaths
 from pgwarden.restores.server import POLL_SECONDS, RecoveryServer
 from pgwarden.restores.wal_queue import CarriedWAL, WALQueue, sizes_of
@@ -21,6 +22,7 @@ from pgwarden.restores.wal_segments import parse_lsn
 DEFAULT_SUPERUSER = "postgres"
 USUAL_DATABASES = ("postgres", "template1")
 STATUS_LINE = 8
+KILLED = 128
 OTHER_BACKUP = "Restore another backup; this one's WAL is not whole."
 
 
@@ -40,6 +42,10 @@ def write_configuration(paths: RestorePaths, record: BackupRecord, control: Cont
     (paths.server_config / "postgresql.conf").write_text(render(recovery_settings(record, control, paths)))
     (paths.server_config / "pg_hba.conf").write_text(RECOVERY_HBA)
     (paths.server_config / "pg_ident.conf").write_text("")
+    if control.timeline == record.timeline:
+        # The server takes the signal file away before its first checkpoint on the new timeline. One that is killed in
+        # between would come back on the original's timeline.
+        write_durably(paths.data / "recovery.signal", b"")
     # What a killed server left. The Job's earlier pod is gone before this one starts, and with it that server; its
     # process id may now be somebody else's, and PostgreSQL would refuse to start.
     (paths.data / "postmaster.pid").unlink(missing_ok=True)
@@ -120,11 +126,14 @@ def wal_missing(name: str) -> TaskError:
 
 
 def recovery_failed(server: RecoveryServer) -> TaskError:
+    """A server that ended by itself; one that was killed (exit code above 128) may do better next time."""
+    code = server.exit_code or 0
     return TaskError(
         "RecoveryFailed",
-        f"the server ended during recovery with exit code {server.exit_code}: {server.complaints()}",
+        f"the recovering server ended with exit code {code}: {server.complaints()}",
         remedy="See the log of the container `postgres`. A missing library or locale means that the image is not the "
         "cluster's own; a missing folder of a tablespace that it was created while the backup ran: take a new one.",
+        retryable=code > KILLED,
     )
 
 

@@ -22,6 +22,16 @@ SILENCE_SECONDS = 60
 STOP_SECONDS = 600
 POLL_SECONDS = 0.05
 LOG_BYTES = 16384
+HANDSHAKE_FILES = (
+    "agent.heartbeat",
+    "start",
+    "stop",
+    "server.heartbeat",
+    "server.version",
+    "server.log",
+    "server.pid",
+    "server.exit",
+)
 COMPLAINT = re.compile(r"(FATAL|PANIC|ERROR|DETAIL): +(.*)")
 VERSION = re.compile(r"postgres \(PostgreSQL\) (\d+)")
 

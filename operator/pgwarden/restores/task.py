@@ -14,7 +14,7 @@ from pgwarden.restores.durable import sync_path, write_at_once, write_durably
 from pgwarden.restores.fetch import Fetch, check_space
 from pgwarden.restores.harmless import link_tablespaces, make_harmless
 from pgwarden.restores.paths import RestorePaths
-from pgwarden.restores.server import SILENCE_SECONDS
+from pgwarden.restores.server import HANDSHAKE_FILES, SILENCE_SECONDS
 from pgwarden.restores.steps import Steps
 from pgwarden.restores.tools import find_tool
 from pgwarden.restores.verify import read_control_data, sync_to_disk, verify_backup
@@ -122,7 +122,10 @@ def check_system_identifier(paths: RestorePaths, record: BackupRecord, major: in
 
 
 def write_scripts(paths: RestorePaths, major: int) -> None:
-    """Puts into the scratch volume what the server's container runs. Each pod has a scratch volume of its own."""
+    """Puts into the scratch volume what the server's container runs, and takes away what an earlier run of this pod's
+    containers left there: after a restart of the pod's sandbox init containers run again on the same scratch volume."""
+    for name in HANDSHAKE_FILES:
+        (paths.shared / name).unlink(missing_ok=True)
     for script in (SERVER_SCRIPT, RESTORE_SCRIPT):
         text = (resources.files("pgwarden.restores") / "templates" / script).read_text(encoding="utf-8")
         write_at_once(paths.shared / script, text)

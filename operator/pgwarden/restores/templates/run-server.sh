@@ -89,18 +89,20 @@ tee "$shared/server.log" <"$shared/server.pipe" &
     put "$shared/server.exit" "$?"
 ) &
 
-told='' asked=''
+told='' reason='' announced=''
 until [ -e "$shared/server.exit" ]; do
-    reason=''
-    if [ -e "$shared/stop" ]; then
-        told=yes reason="the agent said so"
-    elif [ -n "$terminated" ]; then
-        reason="this container is told to end"
+    if [ -z "$reason" ]; then
+        # The first reason counts: an agent whose server goes away says stop, too.
+        if [ -n "$terminated" ]; then
+            reason="this container is told to end"
+        elif [ -e "$shared/stop" ]; then
+            told=yes reason="the agent said so"
+        fi
     fi
     wait_a_little || reason=${reason:-"the agent has been silent for more than $agent_patience_seconds seconds"}
     if [ -n "$reason" ] && [ -s "$shared/server.pid" ]; then
-        [ -n "$asked" ] || echo "run-server: fast shutdown, because $reason" >&2
-        asked=yes
+        [ -n "$announced" ] || echo "run-server: fast shutdown, because $reason" >&2
+        announced=yes
         # SIGINT is PostgreSQL's fast shutdown (PostgreSQL documentation, "Shutting Down the Server"). It is sent again
         # and again: a server that has just been started does not listen yet, and one that shuts down does not mind.
         read -r server <"$shared/server.pid"
