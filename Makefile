@@ -65,8 +65,9 @@ install: .venv cluster-up image ## pgwarden, installed through its chart with th
 	helm upgrade --install pgwarden charts/pgwarden --namespace pgwarden-system --create-namespace \
 		--values hack/values-dev.yaml --take-ownership --set crds.adopt=true --wait --timeout 3m
 
-docs: .venv generate ## The documentation, its generated part brought up to date
-	@$(PYTHON_RUN) -m hack.docs
+docs: .venv generate ## The documentation as a site, its generated part brought up to date
+	@hack/docs.sh
+	echo "the documentation stands in site/index.html"
 
 db-migrate-status: .venv ## Where a database stands: DSN=... SOURCE=dir, or MIGRATION=name NAMESPACE=...
 	@hack/db-migrate.sh status

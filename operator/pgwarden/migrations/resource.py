@@ -35,7 +35,7 @@ class DatabaseMigrationSpec(Model):
     """The database."""
     sources: Annotated[list[MigrationSource], Field(min_length=1, max_length=16)]
     """Where the files come from; together they are one set, ordered by number."""
-    version: Annotated[str, Field(min_length=1, max_length=32, pattern=r"^[0-9]+$")] | None = None
+    version: Annotated[str, Field(min_length=1, max_length=63, pattern=r"^[0-9]+$")] | None = None
     """Version to arrive at. Without it the latest of the files; 0 is before the first."""
     down: Down = Field(default_factory=Down)
     """Rules for going back."""
