@@ -1,0 +1,108 @@
+"""The operator is killed after every single write: whatever it had done by then, the next one goes on from there."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from tests.support.api_proxy import ApiProxy
+from tests.support.workplace import Workplace, killed_after
+
+pytestmark = pytest.mark.timeout(600)
+
+MOST_PROCESSES = 60
+
+
+def kill_after_each_write(workplace: Workplace, proxy: ApiProxy, done: Callable[[], bool]) -> int:
+    """Runs operators one after another, each killed when its first write is done; returns how many were killed."""
+    for killed in range(MOST_PROCESSES):
+        with workplace.operator(proxy) as operator:
+            proxy.after_write = killed_after(1, operator)
+            workplace.cluster.wait(lambda: not operator.running or done(), "a write, or the end of the work")
+            if operator.running:
+                return killed
+    raise AssertionError(f"the work was not done after {MOST_PROCESSES} operators: {proxy.writes()[-10:]}")
+
+
+def buried(workplace: Workplace, uid: str) -> bool:
+    """Whether every Job made for the object has been given its time to live: the operator's last step."""
+    jobs = workplace.owned("Job", uid)
+    return bool(jobs) and all("ttlSecondsAfterFinished" in job["spec"] for job in jobs)
+
+
+def done(workplace: Workplace, kind: str, name: str, uid: str) -> Callable[[], bool]:
+    return lambda: workplace.ready(kind, name) and buried(workplace, uid)
+
+
+def one_job_one_pod_one_attempt(workplace: Workplace, kind: str, name: str, uid: str) -> dict[str, Any]:
+    """Asserts that nothing ran twice; returns the object."""
+    body = workplace.get(kind, name)
+    jobs, pods = workplace.owned("Job", uid), workplace.owned("Pod", uid)
+    assert [attempt["job"] for attempt in body["status"]["attempts"]] == [job["metadata"]["name"] for job in jobs]
+    assert len(jobs) == len(pods) == 1
+    assert body["status"]["attempts"][0]["number"] == 1
+    assert body["status"]["attempts"][0]["completionTime"]
+    return body
+
+
+def test_a_migration_is_applied_once_whenever_the_operator_is_killed(workplace: Workplace, proxy: ApiProxy) -> None:
+    workplace.psql("CREATE DATABASE killed OWNER pgwarden_migration")
+    workplace.kubectl("create", "configmap", "killed", *files(3))
+    spec = {"clusterRef": {"name": "analytics"}, "database": "killed", "sources": [{"configMap": {"name": "killed"}}]}
+    uid = workplace.make("DatabaseMigration", "killed", spec)
+    killed = kill_after_each_write(workplace, proxy, done(workplace, "DatabaseMigration", "killed", uid))
+    assert killed >= 3
+    body = one_job_one_pod_one_attempt(workplace, "DatabaseMigration", "killed", uid)
+    assert body["status"]["currentVersion"] == "3"
+    history = "SELECT version, state, attempts FROM pgwarden.migrations ORDER BY version"
+    assert workplace.psql(history, database="killed").split() == ["1|applied|1", "2|applied|1", "3|applied|1"]
+
+
+def files(count: int) -> list[str]:
+    """Arguments for `kubectl create configmap`: migrations that fail when they are applied twice."""
+    up = [f"--from-literal={n:04}_table.up.sql=CREATE TABLE table_{n} (id int)" for n in range(1, count + 1)]
+    down = [f"--from-literal={n:04}_table.down.sql=DROP TABLE table_{n}" for n in range(1, count + 1)]
+    return up + down
+
+
+def test_a_backup_is_taken_once_whenever_the_operator_is_killed(workplace: Workplace, proxy: ApiProxy) -> None:
+    spec = {"clusterRef": {"name": "analytics"}, "storeRef": {"name": "claim"}}
+    uid = workplace.make("DatabaseBackup", "killed", spec)
+    killed = kill_after_each_write(workplace, proxy, done(workplace, "DatabaseBackup", "killed", uid))
+    assert killed >= 3
+    body = one_job_one_pod_one_attempt(workplace, "DatabaseBackup", "killed", uid)
+    backup_id = body["status"]["backupID"]
+    assert len(workplace.records(backup_id)) == len(workplace.folders(backup_id)) == 1
+    assert workplace.condition("DatabaseBackup", "killed", "Restorable")["status"] == "True"
+
+
+def test_a_restore_makes_one_instance_whenever_the_operator_is_killed(workplace: Workplace, proxy: ApiProxy) -> None:
+    workplace.psql("CREATE TABLE IF NOT EXISTS kept AS SELECT generate_series(1, 1000) AS id")
+    with workplace.operator():
+        spec = {"clusterRef": {"name": "analytics"}, "storeRef": {"name": "claim"}}
+        workplace.make("DatabaseBackup", "restored", spec)
+        workplace.wait_ready("DatabaseBackup", "restored")
+    instance = {"name": "restored", "storage": {"size": "1Gi"}}
+    target = {"source": {"backupRef": {"name": "restored"}}, "target": {"newInstance": instance}}
+    uid = workplace.make("RestoreRequest", "restored", target)
+    killed = kill_after_each_write(workplace, proxy, done(workplace, "RestoreRequest", "restored", uid))
+    assert killed >= 6
+    body = workplace.get("RestoreRequest", "restored")
+    assert [attempt["number"] for attempt in body["status"]["attempts"]] == [1]
+    for kind in ("Job", "StatefulSet", "Secret", "Service"):
+        assert len(workplace.owned(kind, uid)) == 1, kind
+    assert workplace.psql("SELECT count(*) FROM kept", pod="restored-0") == "1000"
+    assert signs_in(workplace, "restored")
+
+
+def signs_in(workplace: Workplace, instance: str) -> bool:
+    """Whether the password in the instance's Secret is the one its server asks for."""
+    secret = json.loads(workplace.kubectl("get", "secret", f"{instance}-superuser", "--output=json"))
+    password = base64.b64decode(secret["data"]["password"]).decode()
+    script = "read -r PGPASSWORD; export PGPASSWORD; exec psql -XAtc 'SELECT 1' -h 127.0.0.1 -U postgres"
+    command = ["exec", "-i", f"{instance}-0", "-c", "postgres", "--", "sh", "-c", script]
+    return workplace.kubectl(*command, text=f"{password}\n").strip() == "1"
