@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from pgwarden.api.conditions import Judgment, Truth, in_progress, judge, ready
+from pgwarden.api.conditions import Judgment, Truth, find, in_progress, judge, ready
 from pgwarden.api.quantities import human_bytes, human_seconds, rounded
 from pgwarden.clusters.resource import (
     DatabaseCluster,
@@ -46,15 +46,28 @@ def plan(cluster: DatabaseCluster, observed: ObservedCluster, now: datetime) -> 
     observation = observed.observation
     if observed.missing:
         judgments.append(judge(REACHABLE, None, "SecretMissing", "; ".join(observed.missing)))
-    elif observation is None:
-        reason = "MonitorNotRunning" if observed.monitor_problem else "NotObservedYet"
-        message = observed.monitor_problem or "the monitor has not answered yet"
-        judgments.append(judge(REACHABLE, None, reason, message))
-    else:
+    elif observation is not None:
         status = described(status, observation)
         judgments.append(reachability(observation, observed, now))
+    elif observed.monitor_problem:
+        judgments.append(judge(REACHABLE, None, "MonitorNotRunning", observed.monitor_problem))
+    elif not seen_before(cluster):
+        judgments.append(judge(REACHABLE, None, "NotObservedYet", "the monitor has not answered yet"))
     judgments.append(duplication(cluster, observed))
     return Plan(status=status, judgments=judgments, notices=notices(cluster, judgments))
+
+
+def seen_before(cluster: DatabaseCluster) -> bool:
+    """Whether an operator has seen this very spec's server answer or fail: that holds until its successor has asked
+
+    the monitor, so that a restart of the operator is no news about the database.
+    """
+    reachable = find(cluster.status.conditions, REACHABLE)
+    return (
+        reachable is not None
+        and reachable.status != Truth.UNKNOWN
+        and reachable.observed_generation == cluster.metadata.generation
+    )
 
 
 def acceptance(cluster: DatabaseCluster, observed: ObservedCluster) -> list[Judgment]:
