@@ -24,6 +24,8 @@ from .supervisor import Component, write_wanted
 _RECORD = config.RUN / "supervisor.json"
 COMPONENTS_FILE = config.RUN / "components.json"
 STATUS_FILE = config.RUN / "status.json"
+# Written when the namespaces are furnished: an `up` that was interrupted before is begun anew.
+_PREPARED = config.RUN / "prepared"
 
 
 def start_time(pid: int) -> int | None:
@@ -62,7 +64,7 @@ def create() -> None:
     """Starts the supervisor in fresh namespaces and joins them to this machine by one link."""
     check_addresses_free()
     config.RUN.mkdir(parents=True, exist_ok=True)
-    for stale in (COMPONENTS_FILE, STATUS_FILE):
+    for stale in (COMPONENTS_FILE, STATUS_FILE, _PREPARED):
         stale.unlink(missing_ok=True)
     log = config.LOGS / "supervisor.log"
     log.parent.mkdir(parents=True, exist_ok=True)
@@ -80,6 +82,12 @@ def create() -> None:
     _RECORD.write_text(json.dumps({"pid": pid, "started": start_time(pid), "boot": _boot_id()}))
     _prepare_mounts()
     _link(pid)
+    _PREPARED.touch()
+
+
+def is_prepared() -> bool:
+    """Whether the namespaces are there, with their mounts and their network."""
+    return supervisor_pid() is not None and _PREPARED.exists()
 
 
 def write(components: list[Component]) -> None:

@@ -51,16 +51,18 @@ def start_containerd() -> None:
     """Namespaces, networks and containerd: enough to load images."""
     pki.ensure()
     components.write_configuration()
-    if namespace.supervisor_pid() is None:
+    log = components.log_of("containerd")
+    if not namespace.is_prepared():
         with step("create namespaces and network"):
+            namespace.destroy()
             down.clear_leftovers()
             namespace.create()
             cgroups.create()
-            container_runtime = components.containerd()
-            namespace.write([container_runtime])
-            log = components.log_of("containerd")
-            wait_until(lambda: store.answers(), "containerd to answer", 60, log)
-            store.remove_containers()
+    if not namespace.status()["components"]:
+        namespace.write([components.containerd()])
+        wait_until(store.answers, "containerd to answer", 60, log)
+        store.remove_containers()
+    wait_until(store.answers, "containerd to answer", 60, log)
 
 
 def start_kubernetes() -> None:
