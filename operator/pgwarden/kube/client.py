@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote as percent_encode
 
+import aiohttp
 from kubernetes.aio import config as kubernetes_config
 from kubernetes.aio.client.configuration import Configuration
 from kubernetes.aio.client.rest import RESTClientObject
@@ -26,10 +27,12 @@ REQUEST_SECONDS = Histogram(
     ["verb", "resource"],
 )
 TIMEOUT_SECONDS = 30.0
+PAGE = 500
 FIELD_MANAGER = "pgwarden"
 IN_CLUSTER_TOKEN = Path("/var/run/secrets/kubernetes.io/serviceaccount/token")
 
 Body = dict[str, Any]
+Bodies = list[Body]
 
 
 class KubeError(Exception):
@@ -48,6 +51,11 @@ class KubeError(Exception):
     @property
     def already_exists(self) -> bool:
         return self.status == 409 and self.reason == "AlreadyExists"
+
+    @property
+    def passing(self) -> bool:
+        """Whether the same request may succeed a moment later, without anybody changing anything we ask for."""
+        return self.status in (0, 401, 408, 429) or self.status >= 500
 
     @property
     def namespace_terminating(self) -> bool:
@@ -109,6 +117,21 @@ class KubeClient:
         answer = await self._request("GET", "list", type_, type_.path(namespace), query=query)
         items: list[Body] = answer.get("items", [])
         return items
+
+    async def snapshot(
+        self, type_: ResourceType, namespace: str | None, query: dict[str, str] | None = None
+    ) -> tuple[Bodies, str]:
+        """All objects as they were at one moment, read in pages, and the resource version of that moment."""
+        self._check(type_, "list")
+        items: Bodies = []
+        page = {**(query or {}), "limit": str(PAGE)}
+        while True:
+            answer = await self._request("GET", "list", type_, type_.path(namespace), query=page)
+            items += answer.get("items") or []
+            metadata = answer.get("metadata") or {}
+            if not metadata.get("continue"):
+                return items, str(metadata.get("resourceVersion", ""))
+            page["continue"] = metadata["continue"]
 
     async def create(self, type_: ResourceType, namespace: str, body: Body) -> Body:
         """Creates the object. Raises KubeError (`already_exists` when there is one of that name)."""
@@ -181,9 +204,11 @@ class KubeClient:
         query: dict[str, str] | None = None,
         content: str = "application/json",
     ) -> Body:
-        answer: Body = json.loads(
-            await self._raw(method, verb, type_, path, body=body, query=query, content=content) or b"{}"
-        )
+        data = await self._raw(method, verb, type_, path, body=body, query=query, content=content)
+        try:
+            answer: Body = json.loads(data or b"{}")
+        except ValueError as error:
+            raise KubeError(0, "Unreadable", f"{verb} {path}: the answer is not JSON: {data[:200]!r}") from error
         return answer
 
     async def _raw(
@@ -215,7 +240,8 @@ class KubeClient:
                     async with session.request(method, url, headers=headers, data=payload) as response:
                         data: bytes = await response.read()
                         status = response.status
-            except (TimeoutError, OSError) as error:
+            except (TimeoutError, OSError, aiohttp.ClientError) as error:
+                # aiohttp.ClientError: a kept connection that the server closed is no OSError.
                 raise KubeError(0, "Unreachable", f"{verb} {path}: {type(error).__name__}: {error}") from error
         if status >= 400:
             raise refused(status, data, f"{verb} {path}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime
 from typing import Any
 
@@ -17,10 +17,14 @@ from kubernetes.aio.leaderelection.resourcelock.baselock import BaseLock
 from pgwarden.kube.client import Body, KubeClient, KubeError
 from pgwarden.kube.types import LEASES
 
+# A leader that cannot renew gives up before the lease runs out for the others: it waits RETRY_SECONDS, tries for
+# RENEW_SECONDS, and its last try may still spend two requests (read, write).
 LEASE_SECONDS = 15
-RENEW_SECONDS = 10
+RENEW_SECONDS = 6
 RETRY_SECONDS = 2
-REQUEST_SECONDS = 4.0
+REQUEST_SECONDS = 2.0
+# What is left until then is for ending what is under way.
+END_SECONDS = 3.0
 
 log = structlog.get_logger()
 
@@ -116,7 +120,7 @@ async def lead(
     name: str,
     namespace: str,
     identity: str,
-    work: Callable[[], Awaitable[None]],
+    work: Callable[[], Coroutine[Any, Any, None]],
     stop: asyncio.Event,
 ) -> bool:
     """Waits for the lease, then does `work` for as long as it is held.
@@ -126,10 +130,12 @@ async def lead(
     """
     lock = LeaseLock(client, name, namespace, identity)
     finished = asyncio.Event()
+    at_work: list[asyncio.Task[None]] = []
 
     async def started() -> None:
+        at_work.append(asyncio.create_task(work()))
         try:
-            await work()
+            await asyncio.shield(at_work[0])
         except Exception:
             log.exception("the operator's work broke; ending, to begin afresh")
         finally:
@@ -147,8 +153,22 @@ async def lead(
             log.error("the election broke", exc_info=election.exception())
         return stop.is_set()
     finally:
+        ended = await end(at_work)
         for wait in waits:
             wait.cancel()
         await asyncio.gather(*waits, return_exceptions=True)
-        if stop.is_set():
+        if ended:
             await lock.release()
+
+
+async def end(tasks: list[asyncio.Task[None]]) -> bool:
+    """Cancels the work and waits until it has ended; False when it does not, and another one must not begin yet."""
+    for task in tasks:
+        task.cancel()
+    if not tasks:
+        return True
+    done, running = await asyncio.wait(tasks, timeout=END_SECONDS)
+    await asyncio.gather(*done, return_exceptions=True)
+    if running:
+        log.warning("the work did not end in time; the lease is left to run out")
+    return not running
