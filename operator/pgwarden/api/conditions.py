@@ -7,6 +7,7 @@ describe one piece of work.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from enum import StrEnum
@@ -56,7 +57,13 @@ class Judgment(Model):
 def judge(type_: str, status: bool | None, reason: str, message: str = "") -> Judgment:
     """A judgment; a status of None is Unknown."""
     truth = Truth.UNKNOWN if status is None else Truth.TRUE if status else Truth.FALSE
-    return Judgment(type=type_, status=truth, reason=reason, message=message[:4096])
+    return Judgment(type=type_, status=truth, reason=as_reason(reason), message=message[:4096])
+
+
+def as_reason(text: str) -> str:
+    """`text` as the API server takes it for a reason: reasons also come from agents of other versions."""
+    cleaned = re.sub(r"[^A-Za-z0-9_,:]", "", text)[:128].rstrip(",:").lstrip("0123456789_,:")
+    return cleaned or "Unspecified"
 
 
 def ready(reason: str, message: str = "") -> list[Judgment]:

@@ -172,5 +172,5 @@ def main(task_file: str = TASK_FILE, result_file: str = TERMINATION_FILE) -> int
         result = perform(task, context)
     message = result.to_message()
     print(message, flush=True)
-    Path(result_file).write_text(message)
+    Path(result_file).write_text(message, encoding="utf-8")
     return 1 if result.outcome == Outcome.FAILED else 0

@@ -7,12 +7,17 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TypeVar
 
+from pydantic import ValidationError
+
 from pgwarden.api.conditions import READY, STALLED, Judgment, Truth, find, merge
 from pgwarden.api.status import Status, WorkProgress, WorkStatus
 from pgwarden.jobs.render import Manifest
-from pgwarden.jobs.task import Progress
+from pgwarden.jobs.task import Progress, Report, Result
 
 WorkStatusType = TypeVar("WorkStatusType", bound=WorkStatus)
+ReportType = TypeVar("ReportType", bound=Report)
+
+REPORT_UNREADABLE = "ReportUnreadable"
 
 
 @dataclass(frozen=True)
@@ -52,7 +57,7 @@ def with_progress(status: WorkStatusType, progress: Progress | None) -> WorkStat
     """`status` with the progress an agent told; judged at once, rounded so that little changes write nothing."""
     if progress is None:
         return status
-    percent = min(100, progress.done * 100 // progress.total) if progress.total else 0
+    percent = max(0, min(100, progress.done * 100 // progress.total)) if progress.total else 0
     shown = WorkProgress(
         step=progress.step[:63],
         done=progress.done,
@@ -62,6 +67,16 @@ def with_progress(status: WorkStatusType, progress: Progress | None) -> WorkStat
         detail=progress.detail[:256],
     )
     return status.model_copy(update={"progress": shown})
+
+
+def report_of(model: type[ReportType], result: Result | None) -> ReportType | None:
+    """What a task reported; None when there is nothing, or an agent of another version said it otherwise."""
+    if result is None or not result.report:
+        return None
+    try:
+        return model.model_validate(result.report)
+    except ValidationError:
+        return None
 
 
 QUIET = frozenset(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass, field
 from functools import lru_cache
 from importlib.resources import files
@@ -30,6 +31,7 @@ from pgwarden.jobs.task import TASK_ANNOTATION, Task
 
 Manifest = dict[str, Any]
 
+NOT_IN_YAML = re.compile("[\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff]")
 DEFAULT_USER = 65532
 ROOMS = ("jobs", "stores", "migrations", "backups", "restores", "monitoring")
 DEFAULT_RESOURCES = {"requests": {"cpu": "50m", "memory": "64Mi"}, "limits": {"memory": "512Mi"}}
@@ -199,7 +201,9 @@ def to_json(value: Any) -> str:
     if isinstance(value, Undefined):
         # Any use of a StrictUndefined raises; json.dumps would only call it unserialisable.
         str(value)
-    return json.dumps(value)
+    # YAML refuses these characters, or takes them for line breaks, unless they are escaped; and it refuses JSON's way
+    # of escaping characters beyond U+FFFF in two halves, so those stand as they are.
+    return NOT_IN_YAML.sub(lambda found: f"\\u{ord(found[0]):04x}", json.dumps(value, ensure_ascii=False))
 
 
 def load(text: str) -> Manifest:

@@ -66,7 +66,7 @@ def observe(job: Body | None, pods: Sequence[Body], warnings: Sequence[str] = ()
     base: dict[str, Any] = {
         "name": metadata["name"],
         "uid": metadata.get("uid", ""),
-        "attempt": int((metadata.get("annotations") or {}).get(ATTEMPT_ANNOTATION, "1")),
+        "attempt": attempt_of(job),
         "nonce": task.get("nonce", ""),
         "time_to_live_set": job["spec"].get("ttlSecondsAfterFinished") is not None,
         "deleting": metadata.get("deletionTimestamp") is not None,
@@ -223,14 +223,20 @@ def progress_in(log: str, nonce: str) -> Progress | None:
     return None
 
 
+def attempt_of(job: Body) -> int:
+    """The attempt a Job was made for; 1 where nobody can tell, because somebody edited the annotation."""
+    text = (job["metadata"].get("annotations") or {}).get(ATTEMPT_ANNOTATION, "1")
+    return int(text) if text.isascii() and text.isdigit() else 1
+
+
 def task_of(job: Body) -> Body:
     """The task in a Job's pod template, as JSON; empty when it cannot be read."""
     annotations = job["spec"].get("template", {}).get("metadata", {}).get("annotations") or {}
     try:
-        task: Body = json.loads(annotations.get(TASK_ANNOTATION, "{}"))
+        task = json.loads(annotations.get(TASK_ANNOTATION, "{}"))
     except ValueError:
         return {}
-    return task
+    return task if isinstance(task, dict) else {}
 
 
 def newest(pods: Sequence[Body]) -> Body | None:

@@ -101,17 +101,30 @@ class Result(ReportModel):
     report: dict[str, Any] = Field(default_factory=dict)
 
     def to_message(self) -> str:
-        """The termination message: JSON of at most RESULT_LIMIT bytes; long texts are cut, the report is kept whole.
+        """The termination message: JSON of at most RESULT_LIMIT bytes, whatever the texts are.
 
-        Raises ValueError when the report alone does not fit: a programming error of the task.
+        Long texts are cut; the report is kept whole as long as that is possible, then its texts and lists are cut as
+        well, and at last it is left out.
         """
+        report = encodable(self.report)
         for budget in (1600, 800, 400, 100):
-            texts = {"message": shorten(self.message, budget), "remedy": shorten(self.remedy, budget // 2)}
-            cut = self.model_copy(update=texts)
-            encoded = cut.model_dump_json(by_alias=True, exclude_none=True)
-            if len(encoded.encode()) <= RESULT_LIMIT:
-                return encoded
-        raise ValueError(f"the report of {self.reason} does not fit into {RESULT_LIMIT} bytes")
+            encoded = self._encoded(budget, report)
+            if len(encoded) <= RESULT_LIMIT:
+                return encoded.decode()
+        for characters, items in ((256, 20), (128, 10), (64, 5)):
+            encoded = self._encoded(100, reduced(report, characters, items))
+            if len(encoded) <= RESULT_LIMIT:
+                return encoded.decode()
+        return self._encoded(100, {}).decode()
+
+    def _encoded(self, budget: int, report: Any) -> bytes:
+        texts = {
+            "reason": shorten(encodable(self.reason), 63),
+            "message": shorten(encodable(self.message), budget),
+            "remedy": shorten(encodable(self.remedy), budget // 2),
+        }
+        cut = self.model_copy(update={**texts, "report": report})
+        return cut.model_dump_json(by_alias=True, exclude_none=True).encode()
 
 
 class Progress(ReportModel):
@@ -124,6 +137,36 @@ class Progress(ReportModel):
     """0 when unknown."""
     unit: str = "bytes"
     detail: str = ""
+
+
+def encodable(value: Any) -> Any:
+    """`value` with what UTF-8 cannot say (halves of surrogate pairs, from file names) replaced in all its texts."""
+    if isinstance(value, str):
+        return value.encode("utf-8", "replace").decode()
+    if isinstance(value, dict):
+        return {encodable(key): encodable(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [encodable(each) for each in value]
+    return value
+
+
+def reduced(value: Any, characters: int, items: int) -> Any:
+    """`value` with its texts cut to so many characters and its lists to so many items."""
+    if isinstance(value, str):
+        return shorten(value, characters)
+    if isinstance(value, dict):
+        return {key: reduced(each, characters, items) for key, each in value.items()}
+    if isinstance(value, list):
+        return [reduced(each, characters, items) for each in value[:items]]
+    return value
+
+
+def shorten_bytes(text: str, limit: int) -> str:
+    """`text` cut to `limit` bytes of UTF-8, with an ellipsis where something was cut."""
+    encoded = text.encode("utf-8", "replace")
+    if len(encoded) <= limit:
+        return encoded.decode()
+    return encoded[: limit - len("…".encode())].decode(errors="ignore") + "…"
 
 
 def shorten(text: str, limit: int) -> str:

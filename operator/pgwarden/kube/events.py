@@ -12,11 +12,12 @@ from typing import Any
 import structlog
 
 from pgwarden.jobs.plan import Notice
-from pgwarden.jobs.task import shorten
+from pgwarden.jobs.task import shorten_bytes
 from pgwarden.kube.client import KubeClient, KubeError
 from pgwarden.kube.types import EVENTS
 
 CONTROLLER = "pgwarden.dev/operator"
+# Bytes, not characters.
 NOTE_LIMIT = 1024
 REPEAT_SECONDS = 600.0
 REMEMBERED = 5000
@@ -57,7 +58,10 @@ def event(body: dict[str, Any], notice: Notice, now: datetime) -> dict[str, Any]
     return {
         "apiVersion": "events.k8s.io/v1",
         "kind": "Event",
-        "metadata": {"name": f"{metadata['name'][:200]}.{secrets.token_hex(8)}", "namespace": metadata["namespace"]},
+        "metadata": {
+            "name": f"{metadata['name'][:200].rstrip('-.')}.{secrets.token_hex(8)}",
+            "namespace": metadata["namespace"],
+        },
         "eventTime": now.strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
         "reportingController": CONTROLLER,
         "reportingInstance": os.environ.get("HOSTNAME", "operator")[:128],
@@ -70,6 +74,6 @@ def event(body: dict[str, Any], notice: Notice, now: datetime) -> dict[str, Any]
             "name": metadata["name"],
             "uid": metadata.get("uid", ""),
         },
-        "note": shorten(notice.message, NOTE_LIMIT),
+        "note": shorten_bytes(notice.message, NOTE_LIMIT),
         "type": "Warning" if notice.warning else "Normal",
     }

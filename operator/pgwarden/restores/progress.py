@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
+from pydantic import ValidationError
+
 from pgwarden.jobs.state import JobPhase, JobState
 from pgwarden.jobs.task import Progress, shorten
 from pgwarden.restores.contract import StepReport
@@ -43,8 +45,8 @@ def steps_of(
         steps[RESOLVE] = Step(name=RESOLVE, state=StepState.DONE, start_time=begun, completion_time=begun)
     for result in job.told.values():
         for told in result.report.get("steps") or []:
-            report = StepReport.model_validate(told)
-            if report.name in steps:
+            report = step_report(told)
+            if report is not None and report.name in steps:
                 steps[report.name] = completed(report)
     running = progress.step if progress is not None and job.phase == JobPhase.RUNNING else ""
     if running in AGENT_STEPS:
@@ -58,6 +60,14 @@ def steps_of(
         state = StepState.DONE if started else StepState.RUNNING
         steps[START_INSTANCE] = Step(name=START_INSTANCE, state=state, start_time=begin, completion_time=end)
     return [steps[name] for name in STEPS]
+
+
+def step_report(told: object) -> StepReport | None:
+    """One step as an agent told it; None when an agent of another version told it otherwise."""
+    try:
+        return StepReport.model_validate(told)
+    except ValidationError:
+        return None
 
 
 def completed(report: StepReport) -> Step:
