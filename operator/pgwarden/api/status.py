@@ -39,6 +39,8 @@ class Attempt(Model):
     """When the operator asked for the Job."""
     completion_time: datetime | None = None
     """When the attempt was known to have ended."""
+    outcome: Word = ""
+    """Succeeded; Failed, when another attempt may follow; Rejected, when none does; empty while it runs."""
     reason: Word = ""
     """How it ended, as one word; empty while it runs."""
     message: Annotated[str, Field(max_length=1024)] = ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from contextlib import nullcontext
 
 from pgwarden.backups.plan import BackupPlan, ObservedBackup, backup_job, finished, plan
 from pgwarden.backups.render import full_backup
@@ -15,10 +16,11 @@ from pgwarden.kube.agents import account_refused, agent_image, image_missing
 from pgwarden.kube.context import OperatorContext
 from pgwarden.kube.dependents import referring
 from pgwarden.kube.key import Key
-from pgwarden.kube.room import no_room
+from pgwarden.kube.objects import find, read
+from pgwarden.kube.room import no_room, reserved
 from pgwarden.kube.secrets import missing
 from pgwarden.kube.types import DATABASE_BACKUPS
-from pgwarden.kube.work import apply, bury, observe_job
+from pgwarden.kube.work import apply, bury_all, observe_job
 from pgwarden.stores.access import obstacle as store_obstacle
 from pgwarden.stores.access import wanted as store_wanted
 from pgwarden.stores.resource import BackupStore
@@ -38,21 +40,21 @@ class BackupController:
         if body is None:
             context.progress.leave(key)
             return None
-        backup = DatabaseBackup.of(body)
-        attempts = backup.status.attempts
-        name = attempts[-1].job if attempts else backup_job(backup, 1)
-        recorded = bool(attempts) and not finished(backup)
-        state = await observe_job(context, key.namespace, name, recorded=recorded)
+        backup = read(DatabaseBackup, body)
         if finished(backup):
             context.progress.leave(key)
-            await bury(context, key.namespace, state)
+            await bury_all(context, key.namespace, backup.metadata.uid)
             return await apply(context, self.type, body, backup.status, BackupPlan(status=backup.status))
-        cluster, store = self.cluster(backup, key.namespace), self.store(backup, key.namespace)
+        attempts = backup.status.attempts
+        name = attempts[-1].job if attempts else backup_job(backup, 1)
+        state = await observe_job(context, key.namespace, name, recorded=bool(attempts))
+        cluster = find(context, DatabaseCluster, key.namespace, backup.spec.cluster_ref.name)
+        store = find(context, BackupStore, key.namespace, backup.spec.store_ref.name)
         observed = ObservedBackup(
             job=state,
             obstacle=await self.obstacle(backup, cluster, store, key.namespace),
             busy=self.busy(backup, cluster),
-            progress=context.progress.follow(key, state) if state.container else None,
+            progress=context.progress.follow(key, state),
         )
         result = plan(backup, observed, context.clock())
         if result.attempt is not None and cluster is not None and store is not None:
@@ -67,19 +69,12 @@ class BackupController:
                 image_pull_policy=context.config.image_pull_policy,
                 image_pull_secrets=tuple(context.config.image_pull_secrets),
             )
-        again = await apply(context, self.type, body, backup.status, result)
+        identifier = cluster.status.system_identifier if cluster is not None else ""
+        with reserved(context, Operation.BACKUP, identifier, backup.metadata.uid) if result.start else nullcontext():
+            again = await apply(context, self.type, body, backup.status, result)
         if state.ended:
-            context.progress.leave(key)
-            await bury(context, key.namespace, state)
+            await bury_all(context, key.namespace, backup.metadata.uid)
         return again
-
-    def cluster(self, backup: DatabaseBackup, namespace: str) -> DatabaseCluster | None:
-        body = self.context.cache.get(Key("DatabaseCluster", namespace, backup.spec.cluster_ref.name))
-        return DatabaseCluster.of(body) if body is not None else None
-
-    def store(self, backup: DatabaseBackup, namespace: str) -> BackupStore | None:
-        body = self.context.cache.get(Key("BackupStore", namespace, backup.spec.store_ref.name))
-        return BackupStore.of(body) if body is not None else None
 
     async def obstacle(
         self, backup: DatabaseBackup, cluster: DatabaseCluster | None, store: BackupStore | None, namespace: str

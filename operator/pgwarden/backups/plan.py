@@ -12,7 +12,7 @@ from pgwarden.backups.resource import DatabaseBackup, DatabaseBackupStatus
 from pgwarden.clusters.access import Obstacle
 from pgwarden.jobs.attempts import Decision, Verdict, decide
 from pgwarden.jobs.names import job_name, short_hash
-from pgwarden.jobs.plan import Plan, told, with_progress
+from pgwarden.jobs.plan import REPORT_UNREADABLE, Plan, report_of, told, with_progress
 from pgwarden.jobs.state import JobPhase, JobState
 from pgwarden.jobs.task import Progress
 
@@ -75,9 +75,20 @@ def plan(backup: DatabaseBackup, observed: ObservedBackup, now: datetime) -> Bac
     status = status.model_copy(update={"progress": None})
     if decision.verdict == Verdict.BACK_OFF:
         return said(backup, status, in_progress(decision.reason, decision.message), decision.seconds)
-    if decision.verdict == Verdict.SUCCEEDED and decision.result is not None:
-        return succeeded(backup, status, BackupReport.model_validate(decision.result.report))
+    if decision.verdict == Verdict.SUCCEEDED:
+        report = report_of(BackupReport, decision.result)
+        return succeeded(backup, status, report) if report is not None else unreadable(backup, status)
     judgments = [*stalled(decision.reason, decision.message), judge(RESTORABLE, False, decision.reason)]
+    return said(backup, status, judgments, None)
+
+
+def unreadable(backup: DatabaseBackup, status: DatabaseBackupStatus) -> BackupPlan:
+    """The plan for a backup that was made, by an agent whose report says other things than this operator knows."""
+    message = (
+        f"backup {status.backup_id} was made, but its agent's report cannot be read, so it does not count (backup.json"
+        " in the store tells about it). Bring operator and agent images to one version and make a new DatabaseBackup"
+    )
+    judgments = [*stalled(REPORT_UNREADABLE, message), judge(RESTORABLE, False, REPORT_UNREADABLE, message)]
     return said(backup, status, judgments, None)
 
 

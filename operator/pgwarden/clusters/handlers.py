@@ -9,6 +9,7 @@ from pgwarden.clusters.plan import ObservedCluster, plan
 from pgwarden.clusters.resource import DatabaseCluster
 from pgwarden.kube.context import OperatorContext
 from pgwarden.kube.key import Key
+from pgwarden.kube.objects import read
 from pgwarden.kube.secrets import missing
 from pgwarden.kube.types import DATABASE_CLUSTERS
 from pgwarden.kube.work import apply
@@ -34,7 +35,7 @@ class ClusterController:
         if body is None:
             self.board.forget(key)
             return None
-        cluster = DatabaseCluster.of(body)
+        cluster = read(DatabaseCluster, body)
         absent = await missing(context.client, key.namespace, wanted(cluster, Role.MONITOR))
         observation = self.board.observation(key, cluster.metadata.uid)
         observed = ObservedCluster(

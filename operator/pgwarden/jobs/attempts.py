@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 
 from pgwarden.api.status import Attempt
@@ -19,6 +19,16 @@ MAX_ATTEMPTS = 4
 FIRST_BACKOFF_SECONDS = 5.0
 LONGEST_BACKOFF_SECONDS = 300.0
 KEPT_ATTEMPTS = 16
+
+
+class AttemptOutcome(StrEnum):
+    """How an attempt ended, as it stands in its record: a Job and its result may be gone when they are asked for."""
+
+    SUCCEEDED = "Succeeded"
+    FAILED = "Failed"
+    """Another attempt may follow."""
+    REJECTED = "Rejected"
+    """The same task would fail again."""
 
 
 class Verdict(StrEnum):
@@ -57,15 +67,17 @@ def decide(attempts: Sequence[Attempt], state: JobState, *, now: datetime, limit
             return Decision(Verdict.WAIT, recorded, reason=state.reason, message=sentence(state.message, state.remedy))
         last = close(last, state, now=now)
         recorded = [*recorded[:-1], last]
-    if state.result is not None and state.result.outcome != Outcome.FAILED:
+    if last.outcome == AttemptOutcome.SUCCEEDED:
         return Decision(Verdict.SUCCEEDED, recorded, reason=last.reason, message=last.message, result=state.result)
-    told_for_good = state.result is not None and not state.result.retryable
-    if told_for_good or last.number >= limit:
+    if last.outcome == AttemptOutcome.REJECTED or last.number >= limit:
         return Decision(Verdict.FAILED, recorded, reason=last.reason, message=last.message, result=state.result)
-    ended = last.completion_time or now
-    wait = (ended + timedelta(seconds=backoff(last.number)) - now).total_seconds()
+    starts = (last.completion_time or now) + timedelta(seconds=backoff(last.number))
+    # The end is told by another machine's clock, which may be ahead of ours.
+    wait = min((starts - now).total_seconds(), backoff(last.number))
     if wait > 0:
-        message = f"attempt {last.number} of {limit} failed, the next one starts in {wait:.0f} s: {last.message}"
+        message = (
+            f"attempt {last.number} of {limit} failed, the next one starts at {clock_time(starts)}: {last.message}"
+        )
         return Decision(
             Verdict.BACK_OFF, recorded, seconds=wait, reason=last.reason, message=message, result=state.result
         )
@@ -95,10 +107,25 @@ def close(attempt: Attempt, state: JobState, *, now: datetime) -> Attempt:
     return attempt.model_copy(
         update={
             "completion_time": (state.finished or now).replace(microsecond=0),
+            "outcome": outcome_of(state.result),
             "reason": shorten(reason, 63),
             "message": shorten(message, 1024),
         }
     )
+
+
+def outcome_of(result: Result | None) -> str:
+    """What a result says of its attempt; one that was lost says that another attempt may follow."""
+    if result is None:
+        return AttemptOutcome.FAILED.value
+    if result.outcome != Outcome.FAILED:
+        return AttemptOutcome.SUCCEEDED.value
+    return AttemptOutcome.FAILED.value if result.retryable else AttemptOutcome.REJECTED.value
+
+
+def clock_time(moment: datetime) -> str:
+    """A moment of today for people: 12:00:05 UTC. It does not change from look to look, as seconds left would."""
+    return f"{moment.astimezone(UTC):%H:%M:%S} UTC"
 
 
 def backoff(number: int) -> float:

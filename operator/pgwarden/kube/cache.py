@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import OrderedDict, defaultdict
 from typing import Any
 
 from pgwarden.jobs.names import OWNER_UID_LABEL
@@ -10,10 +10,15 @@ from pgwarden.kube.key import Key
 
 Body = dict[str, Any]
 JOB_NAME_LABEL = "batch.kubernetes.io/job-name"
+REMEMBERED_GONE = 10_000
 
 
 class Cache:
-    """Bodies by key, with indexes from owner to Jobs, from Job to pods, and from namespace to keys."""
+    """Bodies by key, with indexes from owner to Jobs, from Job to pods, and from namespace to keys.
+
+    Watches, lists and answers to our own writes arrive in any order: an older version never replaces a newer one, and
+    what is known to be deleted does not come back.
+    """
 
     def __init__(self) -> None:
         self._bodies: dict[Key, Body] = {}
@@ -21,10 +26,18 @@ class Cache:
         self._by_namespace: dict[tuple[str, str], set[Key]] = defaultdict(set)
         self._jobs_by_owner: dict[str, set[Key]] = defaultdict(set)
         self._pods_by_job: dict[tuple[str, str], set[Key]] = defaultdict(set)
+        self._gone: OrderedDict[str, None] = OrderedDict()
 
-    def put(self, key: Key, body: Body) -> None:
-        """Remembers an object as the API server gave it, without its managed fields."""
+    def put(self, key: Key, body: Body) -> bool:
+        """Remembers an object as the API server gave it, without its managed fields; False when it is old news."""
         body.get("metadata", {}).pop("managedFields", None)
+        if body["metadata"]["uid"] in self._gone:
+            return False
+        known = self._bodies.get(key)
+        if known is not None:
+            if same_object(known, body) and version(body) <= version(known):
+                return False
+            self._forget(key)
         self._bodies[key] = body
         self._by_uid[body["metadata"]["uid"]] = key
         self._by_namespace[key.kind, key.namespace].add(key)
@@ -34,13 +47,28 @@ class Cache:
         if key.kind == "Pod" and JOB_NAME_LABEL in labels:
             self._pods_by_job[key.namespace, labels[JOB_NAME_LABEL]].add(key)
 
-    def drop(self, key: Key) -> None:
-        """Forgets an object."""
+        return True
+
+    def drop(self, key: Key, uid: str = "") -> bool:
+        """Forgets an object that was deleted; False when another one of that name (than `uid`) is there by now."""
+        known = self._bodies.get(key)
+        gone = uid or (known["metadata"]["uid"] if known is not None else "")
+        if gone:
+            self._gone[gone] = None
+            while len(self._gone) > REMEMBERED_GONE:
+                self._gone.popitem(last=False)
+        if known is not None and known["metadata"]["uid"] != gone:
+            return False
+        self._forget(key)
+        return True
+
+    def _forget(self, key: Key) -> None:
         body = self._bodies.pop(key, None)
-        self._by_namespace[key.kind, key.namespace].discard(key)
+        self._discard(self._by_namespace, (key.kind, key.namespace), key)
         if body is None:
             return
-        self._by_uid.pop(body["metadata"]["uid"], None)
+        if self._by_uid.get(body["metadata"]["uid"]) == key:
+            del self._by_uid[body["metadata"]["uid"]]
         labels = body["metadata"].get("labels") or {}
         if key.kind == "Job" and OWNER_UID_LABEL in labels:
             self._discard(self._jobs_by_owner, labels[OWNER_UID_LABEL], key)
@@ -57,7 +85,7 @@ class Cache:
     def keys(self, kind: str, namespace: str | None = None) -> list[Key]:
         """Keys of one kind, in one namespace or in all."""
         if namespace is not None:
-            return sorted(self._by_namespace[kind, namespace])
+            return sorted(self._by_namespace.get((kind, namespace), ()))
         return [key for key in self._bodies if key.kind == kind]
 
     def bodies(self, kind: str, namespace: str | None = None) -> list[Body]:
@@ -73,6 +101,18 @@ class Cache:
 
     @staticmethod
     def _discard(index: dict[Any, set[Key]], entry: Any, key: Key) -> None:
-        index[entry].discard(key)
-        if not index[entry]:
-            del index[entry]
+        keys = index.get(entry, set())
+        keys.discard(key)
+        if not keys:
+            index.pop(entry, None)
+
+
+def same_object(one: Body, other: Body) -> bool:
+    """Whether two bodies are of the same object, not of two that had the same name one after the other."""
+    return bool(one["metadata"].get("uid") == other["metadata"].get("uid"))
+
+
+def version(body: Body) -> int:
+    """The resource version as a number: newer ones of one resource type are greater (KEP 5504)."""
+    text = str(body["metadata"].get("resourceVersion", "0"))
+    return int(text) if text.isdigit() else 0

@@ -17,7 +17,7 @@ class ConfigModel(BaseModel):
 class Images(ConfigModel):
     """Images of the pods the operator starts."""
 
-    agent: dict[str, str]
+    agent: dict[Annotated[str, Field(pattern=r"^[1-9][0-9]*$")], str]
     """Major version of PostgreSQL -> image that holds its tools."""
     monitor: str
     """Image of the monitor: the operator's own."""

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
+from pgwarden.jobs.task import Operation
 from pgwarden.kube.cache import Cache
 from pgwarden.kube.client import KubeClient
 from pgwarden.kube.config import OperatorConfig
@@ -20,6 +21,14 @@ def utc_now() -> datetime:
     return datetime.now(UTC)
 
 
+@dataclass(frozen=True)
+class Reservation:
+    """A Job that is just being created."""
+
+    operation: Operation
+    system_identifier: str
+
+
 @dataclass
 class OperatorContext:
     """One operator process."""
@@ -32,6 +41,8 @@ class OperatorContext:
     progress: ProgressBoard
     clock: Callable[[], datetime] = field(default=utc_now)
     controllers: list[Controller] = field(default_factory=list)
+    reservations: dict[str, Reservation] = field(default_factory=dict)
+    """Jobs that are just being created, by the UID of the object they are for."""
 
     def wake(self, key: Key) -> None:
         """Has an object looked at."""

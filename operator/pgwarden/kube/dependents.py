@@ -5,19 +5,38 @@ from __future__ import annotations
 from pgwarden.kube.cache import Body, Cache
 from pgwarden.kube.key import Key
 
-FIELDS = {
-    "DatabaseCluster": ("clusterRef",),
-    "BackupStore": ("storeRef",),
-    "DatabaseBackup": ("source", "backupRef"),
+REFERENCES: dict[str, dict[str, tuple[str, ...]]] = {
+    "DatabaseMigration": {"DatabaseCluster": ("clusterRef",)},
+    "DatabaseBackup": {"DatabaseCluster": ("clusterRef",), "BackupStore": ("storeRef",)},
+    "RestoreRequest": {"DatabaseBackup": ("source", "backupRef")},
 }
+"""Kind of the object that refers -> kind it refers to -> where the reference stands in its spec."""
 
 
 def referring(cache: Cache, kind: str, changed: Key) -> list[Key]:
-    """Objects of `kind` whose spec names the changed object."""
-    fields = FIELDS.get(changed.kind)
+    """Objects of `kind` whose spec names the changed object and that still want something.
+
+    One that is done or stalled waits for nobody: a cluster with years of backups must not wake them all.
+    """
+    fields = REFERENCES.get(kind, {}).get(changed.kind)
     if fields is None:
         return []
-    return [key for key in cache.keys(kind, changed.namespace) if named(cache.get(key), fields) == changed.name]
+    found = []
+    for key in cache.keys(kind, changed.namespace):
+        body = cache.get(key)
+        if named(body, fields) == changed.name and not concluded(body):
+            found.append(key)
+    return found
+
+
+def concluded(body: Body | None) -> bool:
+    """Whether an object was judged to be done, or stalled, as it is now."""
+    status = (body or {}).get("status") or {}
+    if status.get("observedGeneration") != (body or {}).get("metadata", {}).get("generation"):
+        return False
+    return any(
+        c.get("type") in ("Ready", "Stalled") and c.get("status") == "True" for c in status.get("conditions") or []
+    )
 
 
 def named(body: Body | None, fields: tuple[str, ...]) -> str:

@@ -21,15 +21,16 @@ from pgwarden.kube.context import OperatorContext
 from pgwarden.kube.controller import Background, Controller
 from pgwarden.kube.events import EventRecorder
 from pgwarden.kube.health import Health, serve
-from pgwarden.kube.key import Key
 from pgwarden.kube.lease import lead
 from pgwarden.kube.progress import ProgressBoard
 from pgwarden.kube.queue import Queue
-from pgwarden.kube.types import JOBS, PODS
-from pgwarden.kube.watch import OURS, registry_for, settings_for
+from pgwarden.kube.reconciler import Reconciler
+from pgwarden.kube.refresh import Refresher
+from pgwarden.kube.watch import registry_for, settings_for
 
 NAMESPACE_FILE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 BEAT_SECONDS = 5.0
+LEASE_REQUESTS_PER_SECOND = 10.0
 
 Assemble = Callable[[OperatorContext], tuple[list[Controller], list[Background]]]
 """Makes everything that works in a context."""
@@ -42,12 +43,14 @@ async def run(config: OperatorConfig, assemble: Assemble) -> int:
     stop = asyncio.Event()
     end_on_signals(stop)
     client = await KubeClient.connect(config.requests_per_second)
+    # The Lease has connections and a rate of its own: a burst of work must never keep it from being renewed.
+    lease_client = await KubeClient.connect(LEASE_REQUESTS_PER_SECOND)
     health = Health(started=True)
     server = await serve(health, config.listen_port)
     beating = asyncio.create_task(beat(health))
     try:
         stopped = await lead(
-            client,
+            lease_client,
             name=config.lease_name,
             namespace=config.lease_namespace or own_namespace(),
             identity=f"{socket.gethostname()}_{uuid.uuid4().hex[:8]}",
@@ -58,6 +61,7 @@ async def run(config: OperatorConfig, assemble: Assemble) -> int:
         beating.cancel()
         await server.cleanup()
         await client.close()
+        await lease_client.close()
     log.info("the operator ends", told_to_stop=stopped)
     return 0 if stopped else 1
 
@@ -75,10 +79,8 @@ async def work(
         progress=ProgressBoard(client),
     )
     context.controllers, background = assemble(context)
-    by_kind = {controller.type.kind: controller for controller in context.controllers}
-
-    async def reconcile(key: Key) -> float | None:
-        return await by_kind[key.kind].reconcile(key)
+    reconcile = Reconciler(context).reconcile
+    refresher = Refresher(context)
 
     health.leading = True
     log.info("this process leads", namespaces=config.namespaces or "all")
@@ -89,9 +91,11 @@ async def work(
             await ready.wait()
             # Kopf has put its own handlers in place of ours, and would end more slowly than we do.
             end_on_signals(stop)
-            await prime(context)
+            # The watches may tell of a backup before its cluster: nothing is decided before all is known.
+            await refresher.refresh()
             health.watching = True
             group.create_task(context.queue.run(reconcile, config.workers))
+            group.create_task(refresher.run())
             group.create_task(context.progress.run(context.wake))
             for each in background:
                 group.create_task(each.run())
@@ -118,18 +122,6 @@ async def watch(context: OperatorContext, ready: asyncio.Event, stop: asyncio.Ev
         ready_flag=ready,
     )
     stop.set()
-
-
-async def prime(context: OperatorContext) -> None:
-    """Lists all that is watched before anything is decided: the watches may tell of a backup before its cluster."""
-    namespaces: list[str | None] = [*context.config.namespaces] or [None]
-    for type_ in (*(controller.type for controller in context.controllers), JOBS, PODS):
-        query = {"labelSelector": OURS} if type_ in (JOBS, PODS) else None
-        for namespace in namespaces:
-            for body in await context.client.list(type_, namespace, query):
-                body |= {"apiVersion": type_.api_version, "kind": type_.kind}
-                metadata = body["metadata"]
-                context.cache.put(Key(type_.kind, metadata["namespace"], metadata["name"]), body)
 
 
 async def beat(health: Health) -> None:

@@ -14,7 +14,8 @@ from pgwarden.kube.client import KubeClient, KubeError
 from pgwarden.kube.key import Key
 from pgwarden.kube.types import PODS
 
-POLL_SECONDS = 5.0
+POLL_SECONDS = 10.0
+ROUND_SECONDS = 1.0
 PODS_AT_ONCE = 8
 
 log = structlog.get_logger()
@@ -35,27 +36,40 @@ class ProgressBoard:
         self.client = client
         self._watched: dict[Key, Watched] = {}
         self._told: dict[Key, Progress] = {}
+        self._due: dict[Key, float] = {}
 
     def follow(self, key: Key, state: JobState) -> Progress | None:
-        """From now on reads that pod's log for the object; returns what it last told."""
+        """From now on reads that pod's log for the object, while a container runs; returns what it last told."""
+        if not state.container:
+            self.leave(key)
+            return None
         wanted = Watched(key.namespace, state.pod, state.container, state.nonce)
         if self._watched.get(key) != wanted:
             self._watched[key] = wanted
             self._told.pop(key, None)
+            self._due.pop(key, None)
         return self._told.get(key)
 
     def leave(self, key: Key) -> None:
         """Nothing runs for the object any more."""
         self._watched.pop(key, None)
         self._told.pop(key, None)
+        self._due.pop(key, None)
 
     async def run(self, wake: Callable[[Key], None]) -> None:
-        """Polls until cancelled; has every object looked at whose progress moved."""
-        gate = asyncio.Semaphore(PODS_AT_ONCE)
+        """Polls until cancelled, each pod every ten seconds; has every object looked at whose progress moved."""
         while True:
-            await asyncio.sleep(POLL_SECONDS)
-            async with asyncio.TaskGroup() as group:
-                for key, watched in list(self._watched.items()):
+            await asyncio.sleep(ROUND_SECONDS)
+            await self.round(wake)
+
+    async def round(self, wake: Callable[[Key], None]) -> None:
+        """Polls the pods whose turn it is."""
+        gate = asyncio.Semaphore(PODS_AT_ONCE)
+        now = asyncio.get_running_loop().time()
+        async with asyncio.TaskGroup() as group:
+            for key, watched in list(self._watched.items()):
+                if self._due.get(key, now) <= now:
+                    self._due[key] = now + POLL_SECONDS
                     group.create_task(self._poll(key, watched, gate, wake))
 
     async def _poll(self, key: Key, watched: Watched, gate: asyncio.Semaphore, wake: Callable[[Key], None]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import heapq
 import itertools
+import math
 import random
 from collections.abc import Awaitable, Callable
 
@@ -23,7 +24,8 @@ LONGEST_DELAY_SECONDS = 300.0
 log = structlog.get_logger()
 
 Reconcile = Callable[[Key], Awaitable[float | None]]
-"""Looks at one object; returns seconds after which it wants to be looked at again, or None for the next resync."""
+"""Looks at one object; returns seconds after which it wants to be looked at again, None for the next resync, infinity
+for one that is gone."""
 
 
 class Queue:
@@ -104,10 +106,9 @@ class Queue:
         else:
             self._failures.pop(key, None)
             RECONCILES.labels(key.kind, "done").inc()
-            if after is not None:
-                self.add_after(key, after)
-            else:
-                self.add_after(key, self.resync_seconds * random.uniform(0.9, 1.1))  # noqa: S311 - jitter
+            if after != math.inf:
+                resync = self.resync_seconds * random.uniform(0.9, 1.1)  # noqa: S311 - jitter
+                self.add_after(key, resync if after is None else min(after, resync))
 
     async def _run_timers(self) -> None:
         loop = asyncio.get_running_loop()

@@ -63,16 +63,13 @@ def take(context: OperatorContext, type_: ResourceType, event_type: str | None, 
     metadata = body["metadata"]
     key = Key(type_.kind, metadata["namespace"], metadata["name"])
     if event_type == "DELETED":
-        context.cache.drop(key)
-        if key.kind not in ("Job", "Pod"):
+        if context.cache.drop(key, metadata.get("uid", "")) and key.kind not in ("Job", "Pod"):
             context.queue.forget(key)
     else:
         known = context.cache.get(key)
-        if known is not None and known["metadata"].get("resourceVersion") == metadata.get("resourceVersion"):
-            if event_type is not None:
-                return
-        else:
-            context.cache.put(key, dict(body))
+        echo = known is not None and known["metadata"].get("resourceVersion") == metadata.get("resourceVersion")
+        if not context.cache.put(key, dict(body)) and echo:
+            return
     wake_for(context, key, body)
 
 

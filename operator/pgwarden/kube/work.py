@@ -11,8 +11,8 @@ from pgwarden.api.conditions import in_progress, stalled
 from pgwarden.api.status import Attempt, Status
 from pgwarden.jobs.attempts import begin
 from pgwarden.jobs.names import OPERATION_LABEL, OWNER_UID_LABEL, SYSTEM_IDENTIFIER_LABEL
-from pgwarden.jobs.plan import Plan, conclude
-from pgwarden.jobs.state import ABSENT, JobState, observe
+from pgwarden.jobs.plan import Plan, conclude, told
+from pgwarden.jobs.state import ABSENT, JobState, ended_condition, observe
 from pgwarden.jobs.task import Operation
 from pgwarden.kube.cache import JOB_NAME_LABEL, Body
 from pgwarden.kube.client import KubeError
@@ -73,7 +73,7 @@ def running_operations(context: OperatorContext, system_identifier: str, except_
         labels = job["metadata"].get("labels") or {}
         if labels.get(SYSTEM_IDENTIFIER_LABEL) != system_identifier or labels.get(OWNER_UID_LABEL) == except_uid:
             continue
-        if not observe(job, []).ended and labels.get(OPERATION_LABEL) in set(Operation):
+        if ended_condition(job) is None and labels.get(OPERATION_LABEL) in set(Operation):
             found.append(Operation(labels[OPERATION_LABEL]))
     return found
 
@@ -93,12 +93,12 @@ async def apply(context: OperatorContext, type_: ResourceType, body: Body, befor
     except KubeError as error:
         if error.namespace_terminating:
             return None
-        if error.status in (0, 429) or error.status >= 500:
+        if error.passing:
             raise
-        again = refuse(plan, error)
+        again = refuse(plan, before, error)
     if plan.delete_job is not None:
         await context.client.delete(JOBS, namespace, plan.delete_job)
-    if plan.judgments or plan.status != before:
+    if plan.judgments or plan.status != before or before.observed_generation != body["metadata"].get("generation", 0):
         await write_status(context, type_, body, before, plan)
     for notice in plan.notices:
         await context.events.tell(body, notice)
@@ -143,37 +143,49 @@ async def create_or_adopt(context: OperatorContext, owner: Body, manifest: Body)
     return existing
 
 
-def refuse(plan: Plan, error: KubeError) -> float | None:
+def refuse(plan: Plan, before: Status, error: KubeError) -> float | None:
     """Turns a refusal by the API server into judgments; returns seconds after which to try again."""
     quota = error.status == 403
     reason = error.reason if error.reason == "NameTaken" else "JobForbidden" if quota else "JobRefused"
     message = f"the API server refused what this needs: {error.message}"
     plan.judgments = [j for j in plan.judgments if j.type not in ("Ready", "Reconciling", "Stalled")]
-    if quota or error.reason == "Conflict":
+    waits = quota or error.reason == "Conflict"
+    if waits:
         plan.judgments += in_progress(reason, message)
-        return REFUSED_RETRY_SECONDS
-    plan.judgments += stalled(reason, error.message if reason == "NameTaken" else message)
-    return None
+    else:
+        plan.judgments += stalled(reason, error.message if reason == "NameTaken" else message)
+    plan.notices = told(plan.judgments, before)
+    return REFUSED_RETRY_SECONDS if waits else None
 
 
 async def write_status(context: OperatorContext, type_: ResourceType, body: Body, before: Status, plan: Plan) -> None:
-    """Writes the status, when it differs from what is there; remembers the answer, so that its echo wakes nobody."""
+    """Writes the status, when it differs from what is there; remembers the answer, so that its echo wakes nobody.
+
+    It is written only onto the version it was planned for: another one (edited meanwhile, or deleted and made anew
+    under the same name) is looked at again instead.
+    """
     metadata = body["metadata"]
+    namespace, name = metadata["namespace"], metadata["name"]
     after = conclude(plan, before, generation=metadata.get("generation", 0), now=context.clock())
     patch = merge_patch(body.get("status") or {}, after.to_json())
     if not patch:
         return
-    key = Key(body["kind"], metadata["namespace"], metadata["name"])
+    key = Key(body["kind"], namespace, name)
     try:
         answer = await context.client.merge_status(
-            type_, metadata["namespace"], metadata["name"], {"metadata": {"uid": metadata["uid"]}, "status": patch}
+            type_, namespace, name, {"metadata": {"resourceVersion": metadata["resourceVersion"]}, "status": patch}
         )
     except KubeError as error:
-        if error.not_found or (error.status == 409 and "uid" in error.message):
+        if error.not_found:
             return
-        raise
-    if context.cache.get(key) is not None:
-        context.cache.put(key, answer)
+        if error.status != 409:
+            raise
+        newer = await context.client.get(type_, namespace, name)
+        if newer is not None:
+            context.cache.put(key, newer)
+            context.wake(key)
+        return
+    if context.cache.put(key, answer):
         for dependent in context.dependents(key):
             context.wake(dependent)
 
@@ -190,3 +202,10 @@ async def bury(context: OperatorContext, namespace: str, state: JobState) -> Non
             raise
         return
     context.cache.put(Key("Job", namespace, state.name), answer)
+
+
+async def bury_all(context: OperatorContext, namespace: str, owner_uid: str, *, but: str = "") -> None:
+    """Buries every Job of an object that ended, also those of earlier attempts; not the one whose name is `but`."""
+    for job in context.cache.jobs_of(owner_uid):
+        if job["metadata"]["name"] != but:
+            await bury(context, namespace, observe(job, []))

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import secrets
+from contextlib import nullcontext
 
 from pgwarden.clusters.access import Obstacle, Role, major_version, obstacle, wanted
 from pgwarden.clusters.resource import DatabaseCluster
-from pgwarden.jobs.state import JobState
+from pgwarden.jobs.state import JobState, ended_condition
 from pgwarden.jobs.task import Operation
 from pgwarden.kube.agents import account_refused, agent_image, image_missing
 from pgwarden.kube.context import OperatorContext
 from pgwarden.kube.dependents import referring
 from pgwarden.kube.key import Key
-from pgwarden.kube.room import no_room
+from pgwarden.kube.objects import find, read
+from pgwarden.kube.room import no_room, reserved
 from pgwarden.kube.secrets import config_map_files, missing
 from pgwarden.kube.types import DATABASE_MIGRATIONS
-from pgwarden.kube.work import apply, bury, observe_job
+from pgwarden.kube.work import apply, bury_all, observe_job
 from pgwarden.migrations.files import Parsed, parse
 from pgwarden.migrations.plan import (
     MigrationPlan,
@@ -43,25 +45,26 @@ class MigrationController:
         if body is None:
             context.progress.leave(key)
             return None
-        migration = DatabaseMigration.of(body)
-        cluster = self.cluster(migration, key.namespace)
+        migration = read(DatabaseMigration, body)
+        cluster = find(context, DatabaseCluster, key.namespace, migration.spec.cluster_ref.name)
         files, absent = await self.files(migration, key.namespace)
         state = await self.job(key, migration, files)
-        progress = context.progress.follow(key, state) if state.container else None
         observed = ObservedMigration(
             files=files,
             job=state,
             missing=absent,
             obstacle=await self.obstacle(migration, cluster, key.namespace),
-            busy=self.busy(migration, cluster),
-            progress=progress,
+            busy=self.busy(migration, cluster, state),
+            progress=context.progress.follow(key, state),
         )
         result = plan(migration, observed, context.clock())
         self.prepare(result, migration, cluster)
-        again = await apply(context, self.type, body, migration.status, result)
-        if state.ended:
-            context.progress.leave(key)
-            await bury(context, key.namespace, state)
+        identifier = cluster.status.system_identifier if cluster is not None else ""
+        with (
+            reserved(context, Operation.MIGRATE, identifier, migration.metadata.uid) if result.start else nullcontext()
+        ):
+            again = await apply(context, self.type, body, migration.status, result)
+        await bury_all(context, key.namespace, migration.metadata.uid)
         return again
 
     def prepare(self, result: MigrationPlan, migration: DatabaseMigration, cluster: DatabaseCluster | None) -> None:
@@ -80,10 +83,6 @@ class MigrationController:
             image_pull_policy=config.image_pull_policy,
             image_pull_secrets=tuple(config.image_pull_secrets),
         )
-
-    def cluster(self, migration: DatabaseMigration, namespace: str) -> DatabaseCluster | None:
-        body = self.context.cache.get(Key("DatabaseCluster", namespace, migration.spec.cluster_ref.name))
-        return DatabaseCluster.of(body) if body is not None else None
 
     async def files(self, migration: DatabaseMigration, namespace: str) -> tuple[Parsed, list[str]]:
         """The migration files of all sources, and sentences about ConfigMaps that do not exist."""
@@ -122,7 +121,12 @@ class MigrationController:
         refused = account_refused(self.context.config, migration.spec.job_template.service_account_name)
         return Obstacle("ServiceAccountRefused", refused) if refused else None
 
-    def busy(self, migration: DatabaseMigration, cluster: DatabaseCluster | None) -> str:
+    def busy(self, migration: DatabaseMigration, cluster: DatabaseCluster | None, state: JobState) -> str:
+        """Why a Job has to wait: for room, or for the end of a run with earlier files or settings."""
+        for job in self.context.cache.jobs_of(migration.metadata.uid):
+            name = job["metadata"]["name"]
+            if name != state.name and ended_condition(job) is None:
+                return f"waits for Job {name}, a run with earlier files or settings, to end"
         if cluster is None:
             return ""
         identifier = cluster.status.system_identifier

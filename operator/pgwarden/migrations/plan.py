@@ -12,7 +12,7 @@ from pgwarden.api.conditions import Judgment, in_progress, ready, stalled
 from pgwarden.clusters.access import Obstacle
 from pgwarden.jobs.attempts import Decision, Verdict, decide
 from pgwarden.jobs.names import job_name
-from pgwarden.jobs.plan import Plan, told, with_progress
+from pgwarden.jobs.plan import Plan, report_of, told, with_progress
 from pgwarden.jobs.state import JobPhase, JobState
 from pgwarden.jobs.task import Progress, Result, shorten
 from pgwarden.migrations.contract import MigrateReport
@@ -173,9 +173,9 @@ def unknown_version(migration: DatabaseMigration, files: Parsed) -> list[Judgmen
 
 def ran(status: DatabaseMigrationStatus, result: Result | None, observed: ObservedMigration) -> dict[str, object]:
     """Status fields that a run's result tells; nothing when the result is lost."""
-    if result is None or not result.report:
+    report = report_of(MigrateReport, result)
+    if report is None:
         return {}
-    report = MigrateReport.model_validate(result.report)
     failed = report.failed
     return {
         "current_version": shorten(report.current_version, 63),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,14 +12,17 @@ from pgwarden.backups.resource import DatabaseBackup
 from pgwarden.clusters.access import Obstacle, major_version
 from pgwarden.clusters.resource import DatabaseCluster
 from pgwarden.jobs.names import OWNER_UID_LABEL
+from pgwarden.jobs.task import Operation
 from pgwarden.kube.agents import account_refused, agent_image, image_missing
 from pgwarden.kube.cache import Body
 from pgwarden.kube.context import OperatorContext
 from pgwarden.kube.dependents import referring
 from pgwarden.kube.key import Key
+from pgwarden.kube.objects import find, read
+from pgwarden.kube.room import no_room, reserved
 from pgwarden.kube.secrets import missing
 from pgwarden.kube.types import CLAIMS, RESTORE_REQUESTS, SECRETS, SERVICES, STATEFUL_SETS
-from pgwarden.kube.work import apply, bury, observe_job
+from pgwarden.kube.work import apply, bury_all, observe_job
 from pgwarden.restores.plan import (
     ObservedRestore,
     RestorePlan,
@@ -62,24 +66,25 @@ class RestoreController:
         if body is None:
             context.progress.leave(key)
             return None
-        request = RestoreRequest.of(body)
-        attempts = request.status.attempts
-        name = attempts[-1].job if attempts else restore_job(request, 1)
-        recorded = bool(attempts) and not finished(request)
-        state = await observe_job(context, key.namespace, name, recorded=recorded)
+        request = read(RestoreRequest, body)
         if finished(request):
             context.progress.leave(key)
-            await bury(context, key.namespace, state)
+            await bury_all(context, key.namespace, request.metadata.uid)
             return await apply(context, self.type, body, request.status, RestorePlan(status=request.status))
+        attempts = request.status.attempts
+        name = attempts[-1].job if attempts else restore_job(request, 1)
+        state = await observe_job(context, key.namespace, name, recorded=bool(attempts))
         found = await self.find(request, key.namespace)
         around, obstacle = await self.surroundings(request, found, key.namespace)
-        running, problem = await self.instance_state(request, key.namespace) if state.ended else (False, "")
+        recovered = state.ended or request.status.restored_to is not None
+        running, problem = await self.instance_state(request, key.namespace) if recovered else (False, "")
         observed = ObservedRestore(
             backup=found.backup,
             job=state,
             obstacle=obstacle,
             refusal=backup_refusal(found.backup) or (None if attempts else await self.taken(request, key.namespace)),
-            progress=context.progress.follow(key, state) if state.container else None,
+            busy=no_room(context, Operation.RESTORE, "", request.metadata.uid),
+            progress=context.progress.follow(key, state),
             instance_ready=running,
             instance_problem=problem,
         )
@@ -91,23 +96,19 @@ class RestoreController:
             result.start = restore(request, around, name=job, attempt=result.attempt, nonce=nonce)
         if result.make_instance and around is not None:
             result.create = instance(request, around)
-        again = await apply(context, self.type, body, request.status, result)
-        if finished(RestoreRequest.of(context.cache.get(key) or body)):
-            context.progress.leave(key)
-            await bury(context, key.namespace, state)
+        with reserved(context, Operation.RESTORE, "", request.metadata.uid) if result.start else nullcontext():
+            again = await apply(context, self.type, body, request.status, result)
+        if state.ended:
+            await bury_all(context, key.namespace, request.metadata.uid)
         return again
 
     async def find(self, request: RestoreRequest, namespace: str) -> Found:
         """What the request refers to."""
-        cache, found = self.context.cache, Found()
-        backup = cache.get(Key("DatabaseBackup", namespace, request.spec.source.backup_ref.name))
-        if backup is None:
+        found = Found(backup=find(self.context, DatabaseBackup, namespace, request.spec.source.backup_ref.name))
+        if found.backup is None:
             return found
-        found.backup = DatabaseBackup.of(backup)
-        store = cache.get(Key("BackupStore", namespace, found.backup.spec.store_ref.name))
-        found.store = BackupStore.of(store) if store is not None else None
-        cluster = cache.get(Key("DatabaseCluster", namespace, found.backup.spec.cluster_ref.name))
-        found.cluster = DatabaseCluster.of(cluster) if cluster is not None else None
+        found.store = find(self.context, BackupStore, namespace, found.backup.spec.store_ref.name)
+        found.cluster = find(self.context, DatabaseCluster, namespace, found.backup.spec.cluster_ref.name)
         if found.cluster is not None and found.cluster.spec.workload_ref is not None:
             name = found.cluster.spec.workload_ref.name
             found.workload = await self.context.client.get(STATEFUL_SETS, namespace, name)

@@ -12,7 +12,7 @@ from pgwarden.backups.resource import DatabaseBackup
 from pgwarden.clusters.access import Obstacle
 from pgwarden.jobs.attempts import Decision, Verdict, decide
 from pgwarden.jobs.names import job_name
-from pgwarden.jobs.plan import Plan, told, with_progress
+from pgwarden.jobs.plan import REPORT_UNREADABLE, Plan, report_of, told, with_progress
 from pgwarden.jobs.state import JobPhase, JobState
 from pgwarden.jobs.task import Progress
 from pgwarden.restores.contract import RecoverReport
@@ -81,6 +81,9 @@ def plan(request: RestoreRequest, observed: ObservedRestore, now: datetime) -> R
     status = request.status.model_copy(update={"attempts": decision.attempts})
     if request.spec.cancel:
         return cancelled(request, status, observed)
+    if status.restored_to is not None:
+        # The data are recovered, whatever has become of the Job since. Another one must not come near them.
+        return hand_over(request, status, observed, now)
     if decision.verdict == Verdict.START:
         return start(request, status, decision, observed, now)
     if decision.verdict == Verdict.WAIT:
@@ -92,9 +95,11 @@ def plan(request: RestoreRequest, observed: ObservedRestore, now: datetime) -> R
     status = with_steps(request, status.model_copy(update={"progress": None}), observed)
     if decision.verdict == Verdict.BACK_OFF:
         return said(request, status, in_progress(decision.reason, decision.message), decision.seconds)
-    if decision.verdict == Verdict.SUCCEEDED and decision.result is not None:
-        report = RecoverReport.model_validate(decision.result.report)
-        return hand_over(request, status, report, observed, now)
+    if decision.verdict == Verdict.SUCCEEDED:
+        report = report_of(RecoverReport, decision.result)
+        if report is None:
+            return said(request, status, stalled(REPORT_UNREADABLE, unreadable(request)), None)
+        return hand_over(request, recovered(request, status, report), observed, now)
     return said(request, status, stalled(decision.reason, decision.message), None)
 
 
@@ -149,6 +154,8 @@ def too_small(request: RestoreRequest, backup: DatabaseBackup | None) -> Obstacl
 def cancelled(request: RestoreRequest, status: RestoreRequestStatus, observed: ObservedRestore) -> RestorePlan:
     """The plan that ends a restore; nothing that was restored is deleted without a person."""
     names = f"claim {claim_name(request)} and Secret {secret_name(request)}"
+    if status.restored_to is not None:
+        names = f"StatefulSet and Service {request.spec.target.new_instance.name}, {names}"
     message = f"the restore was cancelled (spec.cancel); delete {names} when nothing needs them"
     plan = said(request, status.model_copy(update={"progress": None}), stalled("Cancelled", message), None)
     if observed.job.phase in (JobPhase.QUEUED, JobPhase.RUNNING):
@@ -156,27 +163,41 @@ def cancelled(request: RestoreRequest, status: RestoreRequestStatus, observed: O
     return plan
 
 
-def hand_over(
-    request: RestoreRequest,
-    status: RestoreRequestStatus,
-    report: RecoverReport,
-    observed: ObservedRestore,
-    now: datetime,
-) -> RestorePlan:
-    """The plan for data that are recovered and checked: make the instance, wait until it answers."""
-    name, namespace = request.spec.target.new_instance.name, request.metadata.namespace
-    status = status.model_copy(
+def recovered(request: RestoreRequest, status: RestoreRequestStatus, report: RecoverReport) -> RestoreRequestStatus:
+    """The status with what the recovery reported."""
+    return status.model_copy(
         update={
             "restored_to": report.end_lsn,
             "timeline": report.timeline,
             "checks_passed": sum(check.passed for check in report.checks),
-            "host": f"{name}.{namespace}.svc",
+            "host": f"{request.spec.target.new_instance.name}.{request.metadata.namespace}.svc",
         }
     )
+
+
+def unreadable(request: RestoreRequest) -> str:
+    """The sentence for a recovery that ended well, as far as can be told."""
+    return (
+        f"the data on claim {claim_name(request)} are recovered, but the agent's report cannot be read. Bring operator"
+        " and agent images to the same version and make a new RestoreRequest"
+    )
+
+
+def hand_over(
+    request: RestoreRequest,
+    status: RestoreRequestStatus,
+    observed: ObservedRestore,
+    now: datetime,
+) -> RestorePlan:
+    """The plan for data that are recovered and checked: make the instance, wait until it answers."""
+    name = request.spec.target.new_instance.name
+    status = status.model_copy(update={"progress": None})
     if not observed.instance_ready:
         status = with_steps(request, status, observed, starting=True, now=now)
-        message = f"the data are recovered to {report.end_lsn} and checked; StatefulSet {name} is starting"
-        if observed.instance_problem:
+        message = f"the data are recovered to {status.restored_to} and checked; StatefulSet {name} is starting"
+        if observed.obstacle is not None:
+            message += f" as soon as it can be made: {observed.obstacle.message}"
+        elif observed.instance_problem:
             message += f": {observed.instance_problem}"
         waiting = said(request, status, in_progress("StartingInstance", message), START_LOOK_SECONDS)
         waiting.make_instance = True
@@ -187,7 +208,7 @@ def hand_over(
         update={"completion_time": now.replace(microsecond=0), "duration_seconds": round(seconds, 1), "step": "Done"}
     )
     message = (
-        f"{status.host}:{PORT} answers, restored to {report.end_lsn} in {human_seconds(seconds)};"
+        f"{status.host}:{PORT} answers, restored to {status.restored_to} in {human_seconds(seconds)};"
         f" its superuser's password is in Secret {secret_name(request)}"
     )
     return said(request, status, ready("Completed", message), None)

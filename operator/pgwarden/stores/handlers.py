@@ -7,9 +7,10 @@ import secrets
 from pgwarden.kube.agents import account_refused, agent_image
 from pgwarden.kube.context import OperatorContext
 from pgwarden.kube.key import Key
+from pgwarden.kube.objects import read
 from pgwarden.kube.secrets import missing
 from pgwarden.kube.types import BACKUP_STORES, CLAIMS
-from pgwarden.kube.work import apply, bury, observe_job
+from pgwarden.kube.work import apply, bury_all, observe_job
 from pgwarden.stores.access import wanted
 from pgwarden.stores.plan import ObservedStore, due, open_attempts, plan, probe_job
 from pgwarden.stores.render import probe
@@ -29,7 +30,7 @@ class StoreController:
         body = context.cache.get(key)
         if body is None:
             return None
-        store = BackupStore.of(body)
+        store = read(BackupStore, body)
         attempts = open_attempts(store)
         number = attempts[-1].number if attempts else 1
         state = await observe_job(context, key.namespace, probe_job(store, number), recorded=bool(attempts))
@@ -50,8 +51,9 @@ class StoreController:
                 image_pull_secrets=tuple(config.image_pull_secrets),
             )
         again = await apply(context, self.type, body, store.status, result)
-        if not due(BackupStore.of(context.cache.get(key) or body), context.clock()):
-            await bury(context, key.namespace, state)
+        # Jobs of earlier probes, or of probes of an earlier spec, have nothing more to tell.
+        now = read(BackupStore, context.cache.get(key) or body)
+        await bury_all(context, key.namespace, store.metadata.uid, but=state.name if due(now, context.clock()) else "")
         return again
 
     async def absent(self, store: BackupStore, namespace: str) -> list[str]:

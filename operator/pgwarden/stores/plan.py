@@ -12,7 +12,7 @@ from pgwarden.api.quantities import human_bytes, rounded
 from pgwarden.api.status import Attempt
 from pgwarden.jobs.attempts import Decision, Verdict, decide
 from pgwarden.jobs.names import job_name
-from pgwarden.jobs.plan import Plan, told
+from pgwarden.jobs.plan import Plan, report_of, told
 from pgwarden.jobs.state import JobState
 from pgwarden.stores.access import describe
 from pgwarden.stores.contract import ProbeStoreReport
@@ -20,6 +20,7 @@ from pgwarden.stores.resource import BackupStore, BackupStoreStatus
 
 WRITABLE = "Writable"
 FAILED_AGAIN_SECONDS = 60.0
+FAILED_AGAIN_AT_MOST_SECONDS = 900.0
 ATTEMPTS_PER_PROBE = 3
 
 
@@ -95,10 +96,9 @@ def by_decision(
     if decision.verdict == Verdict.BACK_OFF:
         judgments = probing(store, decision.reason, decision.message)
         return concluded(store, status, judgments, again_after=decision.seconds)
-    if decision.verdict == Verdict.SUCCEEDED and decision.result is not None:
-        report = ProbeStoreReport.model_validate(decision.result.report)
+    if decision.verdict == Verdict.SUCCEEDED:
         status = probed(status, store, now, observed.probe_interval_seconds)
-        status = status.model_copy(update=free_space(report))
+        status = status.model_copy(update=free_space(report_of(ProbeStoreReport, decision.result)))
         message = "an object was written, read, listed and deleted"
         return concluded(
             store,
@@ -106,11 +106,21 @@ def by_decision(
             [*ready("Probed", message), judge(WRITABLE, True, "Probed", message)],
             again_after=observed.probe_interval_seconds,
         )
-    status = probed(status, store, now, FAILED_AGAIN_SECONDS)
+    again = after_failure(store, now)
+    status = probed(status, store, now, again)
     judgments = [judge(WRITABLE, False, decision.reason, decision.message)]
     if not in_force(store):
         judgments += stalled(decision.reason, decision.message)
-    return concluded(store, status, judgments, again_after=FAILED_AGAIN_SECONDS)
+    return concluded(store, status, judgments, again_after=again)
+
+
+def after_failure(store: BackupStore, now: datetime) -> float:
+    """Seconds to the next probe: as long as it has been failing, so that an old trouble costs few Jobs."""
+    writable = find(store.status.conditions, WRITABLE)
+    if writable is None or writable.status != Truth.FALSE or store.status.probed_spec != probed_spec(store):
+        return FAILED_AGAIN_SECONDS
+    failing = (now - writable.last_transition_time).total_seconds()
+    return min(FAILED_AGAIN_AT_MOST_SECONDS, max(FAILED_AGAIN_SECONDS, failing))
 
 
 def open_attempts(store: BackupStore) -> list[Attempt]:
@@ -153,9 +163,9 @@ def probed(status: BackupStoreStatus, store: BackupStore, now: datetime, again_i
     )
 
 
-def free_space(report: ProbeStoreReport) -> dict[str, object]:
+def free_space(report: ProbeStoreReport | None) -> dict[str, object]:
     """Status fields of a claim's free space."""
-    if report.free_bytes is None or report.total_bytes is None:
+    if report is None or report.free_bytes is None or report.total_bytes is None:
         return {"free_bytes": None, "total_bytes": None, "free": ""}
     free, total = rounded(report.free_bytes), rounded(report.total_bytes)
     return {"free_bytes": free, "total_bytes": total, "free": f"{human_bytes(free)} of {human_bytes(total)}"}
