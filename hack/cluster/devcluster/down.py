@@ -25,8 +25,10 @@ def down() -> None:
 def clear_leftovers() -> None:
     """Removes what can outlive the namespaces: control groups, loop devices, mounts of older layouts."""
     cgroups.remove()
-    for mount in reversed(mounts_below(config.STATE)):
-        run(["umount", "--lazy", str(mount)])
+    # A build that was killed leaves its mounts; none is under way, as each holds the same lock as this.
+    for directory in (config.STATE, config.CACHE / "buildah"):
+        for mount in reversed(mounts_below(directory)):
+            run(["umount", "--lazy", str(mount)])
     for device in loop_devices():
         succeeds(["losetup", "--detach", device])
 
