@@ -10,8 +10,8 @@ from pgwarden.clusters.handlers import ClusterController
 from pgwarden.kube.config import read_config
 from pgwarden.kube.context import OperatorContext
 from pgwarden.kube.controller import Background, Controller
-from pgwarden.kube.logging import configure
 from pgwarden.kube.process import run
+from pgwarden.logs import configure
 from pgwarden.migrations.handlers import MigrationController
 from pgwarden.monitoring.board import ObservationBoard
 from pgwarden.monitoring.handlers import MonitorKeeper

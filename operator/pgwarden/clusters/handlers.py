@@ -38,16 +38,19 @@ class ClusterController:
         cluster = read(DatabaseCluster, body)
         absent = await missing(context.client, key.namespace, wanted(cluster, Role.MONITOR))
         observation = self.board.observation(key, cluster.metadata.uid)
+        seen = observation.primary.system_identifier if observation is not None else ""
+        stale_after = max(LEAST_STALE_SECONDS, STALE_INTERVALS * context.config.monitor_interval)
         observed = ObservedCluster(
             missing=absent,
             observation=observation,
             monitor_problem=self.board.problem(key.namespace),
-            stale_after_seconds=max(LEAST_STALE_SECONDS, STALE_INTERVALS * context.config.monitor_interval),
-            twins=self.twins(key, observation.primary.system_identifier if observation else ""),
+            stale_after_seconds=stale_after,
+            # A server that does not answer now is still the one it was.
+            twins=self.twins(key, seen or self.identifier(key)),
         )
         result = plan(cluster, observed, context.clock())
-        if absent:
-            result.again_after = SECRETS_RETRY_SECONDS
+        # A monitor that has fallen silent wakes nobody.
+        result.again_after = SECRETS_RETRY_SECONDS if absent else stale_after
         return await apply(context, self.type, body, cluster.status, result)
 
     def twins(self, key: Key, system_identifier: str) -> list[tuple[datetime, str]]:

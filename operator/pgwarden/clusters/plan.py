@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import UTC, datetime
 
 from pgwarden.api.conditions import Judgment, Truth, find, in_progress, judge, ready
-from pgwarden.api.quantities import human_bytes, human_seconds, rounded
+from pgwarden.api.quantities import human_bytes, rounded
 from pgwarden.clusters.resource import (
     DatabaseCluster,
     DatabaseClusterStatus,
@@ -86,7 +86,9 @@ def reachability(observation: ClusterObservation, observed: ObservedCluster, now
     """The condition Reachable: the primary, then the databases that must exist."""
     age = (now - observation.time).total_seconds()
     if age > observed.stale_after_seconds:
-        message = f"the monitor last looked {human_seconds(age)} ago: {observed.monitor_problem or 'it may hang'}"
+        # The time, not how long ago: that would be another message, and another write, at every look.
+        since = observation.time.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+        message = f"the monitor has not looked since {since}: {observed.monitor_problem or 'it may hang'}"
         return judge(REACHABLE, None, "MonitorNotRunning", message)
     primary = observation.primary
     if not primary.reachable:

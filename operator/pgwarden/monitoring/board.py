@@ -20,15 +20,18 @@ class ObservationBoard:
             self._digests[key] = digest
             self._seen.pop(key, None)
 
-    def take(self, namespace: str, document: Observations) -> list[Key]:
-        """Remembers a monitor's document; returns the keys of the clusters it speaks of."""
-        self._problems.pop(namespace, None)
-        taken = []
+    def take(self, namespace: str, document: Observations) -> dict[Key, bool]:
+        """Remembers a monitor's document; returns the clusters it speaks of, and whether it tells something new."""
+        silent = self._problems.pop(namespace, None) is not None
+        taken = {}
         for observation in document.clusters:
             key = Key("DatabaseCluster", namespace, observation.name)
             if self._digests.get(key) == observation.digest:
+                before = self._seen.get(key)
+                taken[key] = (
+                    silent or before is None or observation != before.model_copy(update={"time": observation.time})
+                )
                 self._seen[key] = observation
-                taken.append(key)
         return taken
 
     def fail(self, namespace: str, problem: str) -> bool:
@@ -45,6 +48,10 @@ class ObservationBoard:
     def problem(self, namespace: str) -> str:
         """Why the namespace's monitor does not answer; empty when it does."""
         return self._problems.get(namespace, "")
+
+    def leave(self, namespace: str) -> None:
+        """The namespace has no monitor any more."""
+        self._problems.pop(namespace, None)
 
     def forget(self, key: Key) -> None:
         """The object is gone."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from importlib.resources import files
 from typing import Any, LiteralString
@@ -44,11 +45,14 @@ class Observer:
         self.watched = watched
         self.clock = clock
         self._connections: dict[tuple[str, int], Connection] = {}
+        self._pool = ThreadPoolExecutor(max(1, len(watched.replicas)), thread_name_prefix=f"look-{watched.name}")
 
     def look(self) -> ClusterObservation:
         """One look at the primary and all replicas; an unreachable one is told, never raised."""
+        # All at once: servers that do not answer must not add up to a look that comes too late.
+        asked = [self._pool.submit(self.look_at, address) for address in self.watched.replicas]
         primary, databases = self.look_at(self.watched.primary, with_databases=True)
-        replicas = [self.look_at(address)[0] for address in self.watched.replicas]
+        replicas = [each.result()[0] for each in asked]
         names = {database.name for database in databases}
         return ClusterObservation(
             name=self.watched.name,
@@ -117,6 +121,7 @@ class Observer:
 
     def close(self) -> None:
         """Closes all connections."""
+        self._pool.shutdown()
         for connection in self._connections.values():
             connection.close()
         self._connections.clear()

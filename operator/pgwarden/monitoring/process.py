@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import random
 import signal
+import socket
 import threading
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -19,6 +20,7 @@ import structlog
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Gauge, generate_latest
 from pydantic import ValidationError
 
+from pgwarden.logs import configure
 from pgwarden.monitoring.contract import (
     OBSERVATIONS_PATH,
     PORT,
@@ -31,8 +33,24 @@ from pgwarden.monitoring.contract import (
 from pgwarden.monitoring.observe import Observer
 
 LIST_SECONDS = 2.0
+# How long a client may take over its request.
+CLIENT_SECONDS = 10.0
 
 log = structlog.get_logger()
+
+
+class DualStackServer(ThreadingHTTPServer):
+    """Listens on IPv6 and IPv4, whichever the pod's address is of."""
+
+    def __init__(self, port: int, handler: type[BaseHTTPRequestHandler]) -> None:
+        dual = socket.has_dualstack_ipv6()
+        self.address_family = socket.AF_INET6 if dual else socket.AF_INET
+        super().__init__(("::" if dual else "", port), handler)
+
+    def server_bind(self) -> None:
+        if self.address_family == socket.AF_INET6:
+            self.socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        super().server_bind()
 
 
 class Watcher(threading.Thread):
@@ -83,7 +101,9 @@ class Monitor:
                 with self.lock:
                     self.seen.pop(uid, None)
         for uid, watched in wanted.items():
-            if uid not in self.watchers:
+            if uid in self.watchers:
+                self.watchers[uid].interval = servers.interval_seconds
+            else:
                 self.watchers[uid] = Watcher(watched, servers.interval_seconds, self.publish)
                 self.watchers[uid].start()
         self.loaded = True
@@ -120,6 +140,8 @@ def handler_for(monitor: Monitor) -> type[BaseHTTPRequestHandler]:
     """The HTTP handler of a monitor: its document, its metrics, its probes."""
 
     class Handler(BaseHTTPRequestHandler):
+        timeout = CLIENT_SECONDS
+
         def do_GET(self) -> None:
             if self.path == OBSERVATIONS_PATH:
                 self.answer(200, "application/json", monitor.document().model_dump_json(by_alias=True).encode())
@@ -147,11 +169,12 @@ def handler_for(monitor: Monitor) -> type[BaseHTTPRequestHandler]:
 
 def main(servers_file: str = SERVERS_FILE, port: int = PORT) -> int:
     """Runs until SIGTERM or SIGINT."""
+    configure("INFO")
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     monitor = Monitor(Path(servers_file))
-    server = ThreadingHTTPServer(("", port), handler_for(monitor))
+    server = DualStackServer(port, handler_for(monitor))
     threading.Thread(target=server.serve_forever, name="http", daemon=True).start()
     while not stop.is_set():
         monitor.refresh()
