@@ -1,7 +1,7 @@
 """The way of a backup's bytes into the store: batched, and compressed while the next ones are read.
 
-The caller's thread reads from the server and hands over batches; a thread for each object compresses, encrypts and
-uploads them. When that falls behind, a short queue fills up and the caller waits: memory stays flat.
+The caller's thread reads from the server and hands over batches; another thread compresses, encrypts and uploads them,
+one object after the other. When it falls behind, a short queue fills up and the caller waits: memory stays flat.
 """
 
 from __future__ import annotations
@@ -20,8 +20,6 @@ from pgwarden.storage.store import Store
 BATCH_BYTES = 1 << 20
 """Handing over messages of 32 KiB one by one would cost more than compressing them."""
 QUEUED_BATCHES = 8
-OBJECTS_AT_ONCE = 2
-"""The end of one upload overlaps with the beginning of the next."""
 WAIT_SECONDS = 0.5
 
 
@@ -96,7 +94,8 @@ class Uploads:
         self._packing = packing
         self._idle = idle
         self._abandoned = threading.Event()
-        self._pool = ThreadPoolExecutor(OBJECTS_AT_ONCE, "upload")
+        self._pool = ThreadPoolExecutor(1, "upload")
+        self._begun: list[Future[Written]] = []
 
     def __enter__(self) -> Self:
         return self
@@ -109,7 +108,13 @@ class Uploads:
         self._pool.shutdown(wait=True, cancel_futures=True)
 
     def begin(self, path: str, *, at_most: int, hash_plain: bool) -> ObjectUpload:
-        """Begins the object `path` (inside the backup's folder) of `at_most` plain bytes."""
+        """Begins the object `path` (inside the backup's folder) of `at_most` plain bytes.
+
+        Raises what an earlier upload raised: nothing more is sent once one of them has failed.
+        """
+        for earlier in self._begun:
+            if earlier.done():
+                earlier.result()
         upload = ObjectUpload(path, self._idle, self._abandoned)
         target = join(self._location, path)
         upload.future = self._pool.submit(
@@ -121,4 +126,5 @@ class Uploads:
             plain_at_most=at_most,
             hash_plain=hash_plain,
         )
+        self._begun.append(upload.future)
         return upload

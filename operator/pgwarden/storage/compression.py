@@ -15,6 +15,8 @@ from pgwarden.storage.pipes import ChunkReader
 
 PLAIN_CHUNK_BYTES = 1 << 20
 READ_BYTES = 128 << 10
+JOB_BYTES = 4 << 20
+"""What one thread compresses at a time; zstd keeps two or more of them for each thread in memory."""
 MAGIC = 0xFD2FB528
 MAX_WINDOW_BYTES = 128 << 20
 """Largest window a reader accepts (that of `zstd --long`): what an object may cost in memory."""
@@ -31,8 +33,10 @@ class DamagedFrame(Exception):
 
 def compress(chunks: Iterable[bytes], *, level: int, threads: int) -> Iterator[bytes]:
     """One zstd frame made of `chunks`; compresses in `threads` threads beside the caller's."""
-    compressor = zstandard.ZstdCompressor(level=level, threads=threads, write_checksum=True, write_content_size=False)
-    frame = compressor.compressobj()
+    parameters = zstandard.ZstdCompressionParameters.from_level(
+        level, threads=threads, job_size=JOB_BYTES, write_checksum=True, write_content_size=False
+    )
+    frame = zstandard.ZstdCompressor(compression_params=parameters).compressobj()
     for chunk in chunks:
         if compressed := frame.compress(chunk):
             yield compressed
