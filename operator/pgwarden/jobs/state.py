@@ -81,7 +81,8 @@ def observe(job: Body | None, pods: Sequence[Body], warnings: Sequence[str] = ()
         return JobState(JobPhase.QUEUED, reason="JobSuspended", message=message, **base)
     if pod is None:
         if warnings:
-            return JobState(JobPhase.QUEUED, reason="PodForbidden", message=no_pod(warnings), **base)
+            message, remedy = no_pod(warnings), POD_FORBIDDEN_REMEDY
+            return JobState(JobPhase.QUEUED, reason="PodForbidden", message=message, remedy=remedy, **base)
         return JobState(JobPhase.QUEUED, reason="PodNotCreated", message="the Job has no pod yet", **base)
     return waiting_or_running(base, pod)
 
@@ -110,11 +111,18 @@ def waiting_or_running(base: dict[str, Any], pod: Body) -> JobState:
     return JobState(JobPhase.RUNNING, reason="Running", container=speaker, **base)
 
 
+POD_FORBIDDEN_REMEDY = (
+    "Raise the quota, or change the rule that refuses the pod; Kubernetes tries again by itself, after a while."
+)
+IMAGE_REMEDY = (
+    "Check the image: the chart's values images.* for an agent's, the DatabaseCluster's image or newInstance.image for"
+    " the server's; and the pull secrets."
+)
 HELD_UP = {
-    "ErrImagePull": ("ImageNotFound", "Check the chart's values images.* and the pull secrets."),
-    "ImagePullBackOff": ("ImageNotFound", "Check the chart's values images.* and the pull secrets."),
-    "ErrImageNeverPull": ("ImageNotFound", "Check the chart's values images.* and the pull policy."),
-    "InvalidImageName": ("ImageNotFound", "Check the chart's values images.*."),
+    "ErrImagePull": ("ImageNotFound", IMAGE_REMEDY),
+    "ImagePullBackOff": ("ImageNotFound", IMAGE_REMEDY),
+    "ErrImageNeverPull": ("ImageNotFound", IMAGE_REMEDY),
+    "InvalidImageName": ("ImageNotFound", IMAGE_REMEDY),
     "CreateContainerConfigError": ("ContainerNotCreated", "A Secret, ConfigMap or key that the pod mounts is missing."),
     "CreateContainerError": ("ContainerNotCreated", "Look at the node's container runtime."),
 }
@@ -246,7 +254,7 @@ def newest(pods: Sequence[Body]) -> Body | None:
 
 def no_pod(warnings: Sequence[str]) -> str:
     """One sentence out of the warnings about a Job that gets no pod."""
-    return shorten(f"the Job gets no pod: {warnings[-1]}", 900)
+    return shorten(f"the Job gets no pod: {warnings[-1].rstrip('. ')}", 900)
 
 
 def read_time(text: str | None) -> datetime | None:

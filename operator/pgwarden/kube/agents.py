@@ -30,5 +30,5 @@ def account_refused(config: OperatorConfig, name: str | None) -> str:
     allowed = ", ".join(config.service_accounts) or "none"
     return (
         f"jobTemplate.serviceAccountName {name} is not among those allowed ({allowed}). "
-        "Whoever runs pgwarden adds it to serviceAccounts in the chart's values"
+        "Whoever runs pgwarden adds it to jobServiceAccounts in the chart's values"
     )

@@ -22,9 +22,11 @@ async def missing(client: KubeClient, namespace: str, wanted: list[Wanted]) -> l
         data = {**(body.get("data") or {}), **(body.get("binaryData") or {})}
         for key in each.keys:
             if key not in data:
-                sentences.append(f"{where} has no key {key}; it has {', '.join(sorted(data)) or 'none'}")
+                sentences.append(
+                    f"{where} has no key {key}; it has {', '.join(sorted(data)) or 'none'}. Add the key or name another"
+                )
             elif not data[key]:
-                sentences.append(f"key {key} of {where} is empty")
+                sentences.append(f"key {key} of {where} is empty; give it its value")
     return sentences
 
 

@@ -104,6 +104,15 @@ def file_and_line(step: Step, line: int) -> str:
     return f"{file}:{line}" if line else file
 
 
+def role_refused(role: str, error: DatabaseError) -> TaskError:
+    """The role the file was to run as does not exist, or is not one that this session may become."""
+    return TaskError(
+        "RoleRefused",
+        f"nothing was run, because the session cannot become role {role}: {error.primary} (SQLSTATE {error.sqlstate})",
+        remedy="Create the role and GRANT it to the one that connects, or correct spec.role of the DatabaseMigration.",
+    )
+
+
 def transaction_lost(step: Step) -> TaskError:
     """The script ended the transaction it ran in, in a way that could not be seen beforehand."""
     return TaskError(

@@ -32,6 +32,14 @@ class ProblemReason(StrEnum):
     INVALID_ENCODING = "InvalidEncoding"
 
 
+REMEDIES = {
+    ProblemReason.NO_MIGRATIONS: "Check that the sources name the right ConfigMaps or directory.",
+    ProblemReason.DUPLICATE_VERSION: "Give every migration a number of its own, also across sources.",
+    ProblemReason.INVALID_FILE_NAME: "Rename the file, or take it out of the sources.",
+    ProblemReason.INVALID_ENCODING: "Save the file as UTF-8 without byte order mark.",
+}
+
+
 @dataclass(frozen=True)
 class Problem:
     """One file that cannot be taken as it is, and why."""

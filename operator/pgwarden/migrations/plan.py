@@ -10,13 +10,13 @@ from datetime import datetime
 
 from pgwarden.api.conditions import Judgment, in_progress, ready, stalled
 from pgwarden.clusters.access import Obstacle
-from pgwarden.jobs.attempts import Decision, Verdict, decide
+from pgwarden.jobs.attempts import Decision, Verdict, decide, sentence
 from pgwarden.jobs.names import job_name
 from pgwarden.jobs.plan import Plan, report_of, told, with_progress
 from pgwarden.jobs.state import JobPhase, JobState
 from pgwarden.jobs.task import Progress, Result, shorten
 from pgwarden.migrations.contract import MigrateReport
-from pgwarden.migrations.files import Parsed, digest
+from pgwarden.migrations.files import REMEDIES, Parsed, digest
 from pgwarden.migrations.resource import DatabaseMigration, DatabaseMigrationStatus, MigrationFailure
 
 RETRY_ANNOTATION = "pgwarden.dev/retry"
@@ -83,9 +83,9 @@ def plan(migration: DatabaseMigration, observed: ObservedMigration, now: datetim
     if observed.missing:
         return said(migration, before, in_progress("SourceMissing", "; ".join(observed.missing)), 15.0)
     if observed.files.problems:
-        reason = observed.files.problems[0].reason.value
-        message = "; ".join(str(problem) for problem in observed.files.problems[:5])
-        return said(migration, before, stalled(reason, message), LOOK_AGAIN_SECONDS)
+        first, *_ = observed.files.problems
+        message = sentence("; ".join(str(problem) for problem in observed.files.problems[:5]), REMEDIES[first.reason])
+        return said(migration, before, stalled(first.reason.value, message), LOOK_AGAIN_SECONDS)
     wanted = wanted_digest(migration, observed.files)
     status = described(migration, observed.files)
     refusal = unknown_version(migration, observed.files)

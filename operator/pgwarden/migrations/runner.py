@@ -16,7 +16,7 @@ from threading import Event
 
 from pgwarden.jobs.errors import TaskError
 from pgwarden.migrations import history
-from pgwarden.migrations.failures import Failure, describe, stopped, transaction_lost
+from pgwarden.migrations.failures import Failure, describe, role_refused, stopped, transaction_lost
 from pgwarden.migrations.files import Direction, Migration, Script
 from pgwarden.migrations.refusals import REMEDIES, refusals
 from pgwarden.migrations.steps import Record, Step, Steps, after, applied_records, count, decide
@@ -204,7 +204,7 @@ def run_step(session: Session, request: Request, standing: Standing, step: Step)
         return history.Run(milliseconds, session.locks.wait_ms, request.applied_by or session.server.user)
 
     try:
-        transaction = session.begin(request.settings)
+        transaction = opened(session, request.settings)
         session.script(text, patience(request))
         if not session.end_script(transaction):
             raise transaction_lost(step)
@@ -229,6 +229,17 @@ def run_step(session: Session, request: Request, standing: Standing, step: Step)
     except TaskError:
         session.rollback()
         raise
+
+
+def opened(session: Session, settings: ScriptSettings) -> str:
+    """The id of the file's transaction. Raises TaskError RoleRefused, and DatabaseError."""
+    try:
+        return session.begin(settings)
+    except DatabaseError as error:
+        # PostgreSQL documentation, SET ROLE: 22023 no such role, 42501 not a member of it.
+        if settings.role is None or error.sqlstate not in ("22023", "42501"):
+            raise
+        raise role_refused(settings.role, error) from error
 
 
 def patience(request: Request) -> Callable[[], bool]:

@@ -6,16 +6,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from pgwarden.jobs.errors import TaskError
-from pgwarden.migrations.files import Migration, Problem, ProblemReason, digest, parse
+from pgwarden.migrations.files import REMEDIES, Migration, Problem, digest, parse
 
 SHOWN_PROBLEMS = 5
-
-REMEDIES = {
-    ProblemReason.NO_MIGRATIONS: "Check that the sources name the right ConfigMaps or directory.",
-    ProblemReason.DUPLICATE_VERSION: "Give every migration a number of its own, also across sources.",
-    ProblemReason.INVALID_FILE_NAME: "Rename the file, or take it out of the sources.",
-    ProblemReason.INVALID_ENCODING: "Save the file as UTF-8 without byte order mark.",
-}
 
 
 def read(*folders: Path, expected_digest: str | None = None) -> list[Migration]:

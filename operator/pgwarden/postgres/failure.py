@@ -88,7 +88,8 @@ VERDICTS = (
         r'database "[^"]*" does not exist',
         "DatabaseNotFound",
         "there is no database {database} on {server}",
-        "Create the database, or correct its name in the DatabaseCluster.",
+        "Create the database, or correct its name: spec.database of the DatabaseMigration, maintenanceDatabase of the "
+        "DatabaseCluster.",
     ),
     _verdict(
         "permission denied for database|permission denied to connect to database|does not have CONNECT privilege",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 
+from pgwarden.clusters.access import Obstacle
 from pgwarden.kube.agents import account_refused, agent_image
 from pgwarden.kube.context import OperatorContext
 from pgwarden.kube.key import Key
@@ -36,7 +37,7 @@ class StoreController:
         state = await observe_job(context, key.namespace, probe_job(store, number), recorded=bool(attempts))
         observed = ObservedStore(
             job=state,
-            missing=await self.absent(store, key.namespace),
+            obstacle=await self.obstacle(store, key.namespace),
             probe_interval_seconds=config.store_probe_interval,
         )
         result = plan(store, observed, context.clock())
@@ -56,15 +57,17 @@ class StoreController:
         await bury_all(context, key.namespace, store.metadata.uid, but=state.name if due(now, context.clock()) else "")
         return again
 
-    async def absent(self, store: BackupStore, namespace: str) -> list[str]:
-        """Sentences about what the probe's pod would mount and is not there, or may not be named."""
+    async def obstacle(self, store: BackupStore, namespace: str) -> Obstacle | None:
+        """What the probe's pod would mount and is not there, or may not be named."""
         client = self.context.client
         absent = await missing(client, namespace, wanted(store))
+        if absent:
+            return Obstacle("SecretMissing", "; ".join(absent))
         claim = store.spec.claim
         if claim is not None and await client.get(CLAIMS, namespace, claim.name) is None:
-            absent.append(f"PersistentVolumeClaim {namespace}/{claim.name} does not exist; create it")
+            return Obstacle("ClaimMissing", f"PersistentVolumeClaim {namespace}/{claim.name} does not exist; create it")
         refused = account_refused(self.context.config, store.spec.job_template.service_account_name)
-        return [*absent, refused] if refused else absent
+        return Obstacle("ServiceAccountRefused", refused) if refused else None
 
     def dependents(self, changed: Key) -> list[Key]:
         return []

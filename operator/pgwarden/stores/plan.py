@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from pgwarden.api.conditions import Judgment, Truth, find, in_progress, judge, ready, stalled
 from pgwarden.api.quantities import human_bytes, rounded
 from pgwarden.api.status import Attempt
+from pgwarden.clusters.access import Obstacle
 from pgwarden.jobs.attempts import Decision, Verdict, decide
 from pgwarden.jobs.names import job_name
 from pgwarden.jobs.plan import Plan, report_of, told
@@ -30,8 +31,8 @@ class ObservedStore:
 
     job: JobState
     """Of the probe that is under way or ended last."""
-    missing: Sequence[str] = ()
-    """Sentences about Secrets, ConfigMaps, keys or the claim that are not there."""
+    obstacle: Obstacle | None = None
+    """Why no pod can probe the store now: what it would mount is not there, or may not be named."""
     probe_interval_seconds: float = 21600.0
 
 
@@ -66,11 +67,9 @@ def plan(store: BackupStore, observed: ObservedStore, now: datetime) -> StorePla
     status = store.status.model_copy(
         update={"location": describe(store), "encrypted": store.spec.encryption is not None}
     )
-    if observed.missing:
-        judgments = [
-            *in_progress("SecretMissing", "; ".join(observed.missing)),
-            *unknown_writable(store, "SecretMissing", "; ".join(observed.missing)),
-        ]
+    if observed.obstacle is not None:
+        reason, message = observed.obstacle.reason, observed.obstacle.message
+        judgments = [*in_progress(reason, message), *unknown_writable(store, reason, message)]
         return concluded(store, status, judgments, again_after=15.0)
     if store.spec.suspend:
         return concluded(store, status, ready("Suspended", "the store is not probed (spec.suspend)"))
