@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 
 from tests.support.cluster import Cluster, ClusterMissing
+from tests.support.place import Place
+from tests.support.release import SYSTEM, install_for_all
 
 HERE = Path(__file__).parent
 
@@ -57,3 +59,28 @@ def kinds(cluster: Cluster) -> Iterator[None]:
     cluster.kubectl("wait", "--for=condition=Established", "--timeout=60s", "-f", "crds/databaseclusters.yaml")
     yield
     cluster.kubectl("delete", "-k", "crds", "--timeout=60s")
+
+
+@pytest.fixture(scope="session")
+def operator(cluster: Cluster, kinds: None) -> Iterator[str]:
+    """The namespace of a pgwarden that looks after all namespaces and runs this tree's code, installed by the chart.
+
+    One that was there before is upgraded and stays; else it goes when the session ends.
+    """
+    absent = install_for_all(cluster)
+    yield SYSTEM
+    if absent:
+        cluster.helm("uninstall", "pgwarden", "-n", SYSTEM, "--wait")
+        cluster.kubectl("delete", "namespace", SYSTEM, "--wait=false")
+
+
+@pytest.fixture(scope="session")
+def make_place(cluster: Cluster) -> Iterator[Callable[[str], Place]]:
+    """Makes namespaces that several tests share; they go when the session ends."""
+    with ExitStack() as stack:
+
+        def make(purpose: str) -> Place:
+            name = f"test-{purpose}-{secrets.token_hex(3)}"
+            return Place(cluster, stack.enter_context(cluster.namespace(name)))
+
+        yield make
