@@ -1,0 +1,43 @@
+"""What a plan leaves in status, and when people are told."""
+
+from __future__ import annotations
+
+from pgwarden.api.conditions import in_progress, judge, ready, stalled
+from pgwarden.jobs.plan import QUIET, Plan, conclude, told, with_progress
+from pgwarden.jobs.task import Progress
+from tests.support.objects import NOW, backup, condition
+
+
+def test_people_are_told_once_per_turn() -> None:
+    before = backup(status={"conditions": [condition("Ready", "False", "Queued")]})
+    assert told(in_progress("Queued", "still"), before.status) == []
+    assert [notice.reason for notice in told(in_progress("ClusterUnreachable"), before.status)] == [
+        "ClusterUnreachable"
+    ]
+    assert [notice.warning for notice in told(stalled("Broken"), before.status)] == [True]
+    assert [notice.warning for notice in told(ready("Completed"), before.status)] == [False]
+
+
+def test_what_comes_and_goes_in_every_run_is_not_told() -> None:
+    assert all(told(in_progress(reason), backup().status) == [] for reason in QUIET)
+
+
+def test_a_domain_condition_that_turns_false_is_a_warning() -> None:
+    assert told([judge("Reachable", False, "HostNotFound")], backup().status, "Reachable")[0].warning
+
+
+def test_the_generation_is_recorded_also_when_nothing_else_changes() -> None:
+    before = backup(status={"observedGeneration": 1, "conditions": [condition("Ready", "True")]})
+    after = conclude(Plan(status=before.status), before.status, generation=2, now=NOW)
+    assert after.observed_generation == 2
+    assert after.conditions == before.status.conditions
+
+
+def test_progress_is_shown_within_its_bounds() -> None:
+    told_ = Progress(nonce="n", step="s" * 99, done=7, total=3, unit="u" * 99, detail="d" * 999)
+    shown = with_progress(backup().status, told_).progress
+    assert shown is not None
+    assert (len(shown.step), len(shown.unit), len(shown.detail), shown.percent) == (63, 63, 256, 100)
+    unknown = with_progress(backup().status, Progress(nonce="n", step="s", done=7)).progress
+    assert unknown is not None
+    assert unknown.percent == 0
