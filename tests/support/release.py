@@ -26,7 +26,8 @@ def install_for_all(cluster: Cluster) -> bool:
     absent = cluster.helm("status", "pgwarden", "-n", SYSTEM, check=False).returncode != 0
     cluster.helm(
         *("upgrade", "--install", "pgwarden", *VALUES, "-n", SYSTEM, "--create-namespace"),
-        *("--take-ownership", "--set", "crds.adopt=true"),
+        # Kinds that kubectl brought, as tests without the chart do, become the release's.
+        *("--take-ownership", "--force-conflicts", "--set", "crds.adopt=true"),
         *("--set-string", f"operator.podAnnotations.code={code_digest()}"),
     )
     return absent

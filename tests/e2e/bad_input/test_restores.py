@@ -1,0 +1,122 @@
+"""A restore that cannot be done says why, names what is wrong, and makes no instance."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.support.place import Body, Place, backup, condition, is_ready, is_stalled, restore, thing
+
+pytestmark = pytest.mark.timeout(600)
+
+BACKUPS = {"truncated": "shelf", "altered": "shelf", "sealed": "sealed"}
+# name: (RestoreRequest, reason, what the message must say)
+IMAGE = {"name": "imageless", "image": "localhost/not-there:1", "storage": {"size": "256Mi"}}
+CHECK = {"name": "nobody is missing", "database": "postgres", "query": "SELECT 'two'", "expect": "three"}
+
+
+def requests() -> dict[str, tuple[Body, str, tuple[str, ...]]]:
+    other = {"name": "other-identity", "key": "identity"}
+    absent = {"name": "nobodys", "key": "identity"}
+    return {
+        "from-truncated": (
+            restore("from-truncated", "truncated", size="256Mi"),
+            "ObjectDamaged",
+            ("base.tar.zst.00000", "store", "Restore another backup"),
+        ),
+        "from-altered": (
+            restore("from-altered", "altered", size="256Mi"),
+            "ObjectDamaged",
+            ("base.tar.zst.00000", "store", "Restore another backup"),
+        ),
+        "wrong-identity": (
+            restore("wrong-identity", "sealed", size="256Mi", identity=other),
+            "WrongIdentity",
+            (".age", "encrypted to other recipients", "identity"),
+        ),
+        "identity-absent": (
+            restore("identity-absent", "sealed", size="256Mi", identity=absent),
+            "SecretMissing",
+            ("Secret {namespace}/nobodys (age identity)", "does not exist"),
+        ),
+        "name-taken": (
+            restore("name-taken", "sealed", instance="sound", size="256Mi"),
+            "NameTaken",
+            ("the name sound is taken", "StatefulSet sound", "Choose another name in a new RestoreRequest"),
+        ),
+        "backup-absent": (
+            restore("backup-absent", "not-there"),
+            "BackupNotFound",
+            ("no DatabaseBackup not-there in this namespace",),
+        ),
+        "check-fails": (
+            restore("check-fails", "sealed", size="256Mi", checks=[CHECK]),
+            "CheckFailed",
+            ("'nobody is missing'", "two", "three"),
+        ),
+        "imageless": (
+            thing("RestoreRequest", "imageless", restore("x", "sealed")["spec"] | {"target": {"newInstance": IMAGE}}),
+            "ImageNotFound",
+            ("container postgres", "localhost/not-there:1", "newInstance.image"),
+        ),
+    }
+
+
+REQUESTS = requests()
+
+
+@pytest.fixture(scope="module")
+def broken(place: Place) -> Place:
+    """Three backups, of which two lose their integrity in the store, and all requests at once."""
+    place.apply(*(backup(name, "sound", store) for name, store in BACKUPS.items()))
+    found = {name: place.until("databasebackup", name, is_ready) for name in BACKUPS}
+    cut = "size=$(wc -c <$0) && head -c $((size / 2)) $0 >/tmp/cut && chmod u+w $0 && cat /tmp/cut >$0"
+    change = "chmod u+w $0 && printf 'x' | dd of=$0 bs=1 seek=100000 conv=notrunc status=none"
+    for name, script in (("truncated", cut), ("altered", change)):
+        path = f"/store/plain/{found[name]['status']['location']}/base.tar.zst.00000"
+        place.kubectl("exec", "shell", "--", "sh", "-ec", script, path)
+    place.apply(*(manifest for manifest, _, _ in REQUESTS.values()))
+    return place
+
+
+@pytest.mark.parametrize("name", REQUESTS)
+def test_each_restore_that_cannot_be_done_says_why_and_makes_no_instance(broken: Place, name: str) -> None:
+    _, reason, parts = REQUESTS[name]
+    message = broken.said("restorerequest", name, "Ready", reason)
+    for part in parts:
+        assert part.format(namespace=broken.namespace) in message, message
+    sets = {each["metadata"]["name"] for each in broken.list("statefulsets")}
+    assert name not in sets
+
+
+def test_the_failed_step_is_marked(broken: Place) -> None:
+    broken.said("restorerequest", "from-altered", "Stalled", "ObjectDamaged")
+    steps = broken.get("restorerequest", "from-altered")["status"]["steps"]
+    failed = [step for step in steps if step["state"] == "Failed"]
+    assert [step["name"] for step in failed] == ["Fetch"]
+    assert "base.tar.zst.00000" in failed[0]["message"]
+
+
+def test_an_encrypted_backup_without_identity_is_refused_until_one_is_named(broken: Place) -> None:
+    recipients = broken.get("backupstore", "sealed")["spec"]["encryption"]["recipients"]
+    broken.patch("backupstore", "sealed", {"spec": {"encryption": {"recipients": recipients, "identity": None}}})
+    broken.apply(restore("identityless", "sealed", size="256Mi"))
+    message = broken.said("restorerequest", "identityless", "Ready", "IdentityMissing")
+    assert "DatabaseBackup sealed is encrypted and no identity is named" in message
+    assert "set spec.identity" in message
+    identity = {"name": "identity", "key": "identity"}
+    broken.patch("backupstore", "sealed", {"spec": {"encryption": {"identity": identity}}})
+    broken.until("restorerequest", "identityless", is_ready)
+
+
+def test_a_cancelled_restore_ends_and_says_what_is_left(broken: Place) -> None:
+    broken.said("restorerequest", "imageless", "Ready", "ImageNotFound")
+    broken.patch("restorerequest", "imageless", {"spec": {"cancel": True}})
+    body = broken.until("restorerequest", "imageless", is_stalled)
+    message = condition(body, "Stalled")["message"]
+    assert "claim data-imageless-0" in message and "Secret imageless-superuser" in message
+
+    def gone(_: Body) -> bool:
+        uid = body["metadata"]["uid"]
+        return not broken.list("jobs", f"--selector=pgwarden.dev/owner-uid={uid}")
+
+    broken.until("restorerequest", "imageless", gone)
