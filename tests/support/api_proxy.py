@@ -119,7 +119,9 @@ class ApiProxy:
         self._session = aiohttp.ClientSession(connector=connector, timeout=aiohttp.ClientTimeout(total=None))
         application = web.Application(client_max_size=64 << 20)
         application.router.add_route("*", "/{path:.*}", self._forward)
-        self._runner = web.AppRunner(application, access_log=None, shutdown_timeout=1.0, handle_signals=False)
+        self._runner = web.AppRunner(
+            application, access_log=None, shutdown_timeout=1.0, handle_signals=False, handler_cancellation=True
+        )
         await self._runner.setup()
         await self._listen()
 

@@ -37,7 +37,7 @@ def body(kind: str, name: str, spec: Body, status: Body | None = None, **metadat
         "metadata": {
             "name": name,
             "namespace": NAMESPACE,
-            "uid": f"uid-of-{name}",
+            "uid": f"uid-of-{name[:40]}",
             "generation": 1,
             "resourceVersion": "1",
             "creationTimestamp": "2026-11-23T11:00:00Z",

@@ -112,9 +112,23 @@ class OperatorProcess:
     @property
     def resident_bytes(self) -> int:
         """Its memory now, as the kernel counts it (VmRSS in proc(5))."""
+        return self._status_bytes("VmRSS")
+
+    @property
+    def peak_bytes(self) -> int:
+        """Its memory at its highest so far (VmHWM in proc(5))."""
+        return self._status_bytes("VmHWM")
+
+    def _status_bytes(self, field: str) -> int:
         status = Path(f"/proc/{self.process.pid}/status").read_text()
-        line = next(line for line in status.splitlines() if line.startswith("VmRSS:"))
+        line = next(line for line in status.splitlines() if line.startswith(f"{field}:"))
         return int(line.split()[1]) * 1024
+
+    @property
+    def processor_seconds(self) -> float:
+        """Processor time it has used so far, of all its threads (utime and stime in proc(5))."""
+        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 @contextmanager

@@ -183,12 +183,15 @@ def labels_of(request: JobRequest) -> dict[str, str]:
 def environment() -> Environment:
     """Templates of all rooms: `<room>/<file>`; an undefined name is an error, every value becomes JSON."""
     loader = PrefixLoader({room: PackageLoader(f"pgwarden.{room}", "templates") for room in existing_rooms()})
-    return Environment(
+    made = Environment(
         loader=loader,
         undefined=StrictUndefined,
         finalize=to_json,
         autoescape=False,  # noqa: S701 - the output is YAML, not HTML, and every value in it is written as JSON
     )
+    # Jinja has a function of its own called `namespace`, which would stand in for one that was forgotten.
+    made.globals.clear()
+    return made
 
 
 def existing_rooms() -> list[str]:
