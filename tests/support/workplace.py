@@ -23,21 +23,24 @@ from tests.support.cluster import Cluster
 from tests.support.operator_process import OperatorProcess, operator_process
 
 LABEL = "pgwarden.dev/operated-by"
-ROW_SECONDS = 120.0
+READY_SECONDS = 180.0
 OWNER = "pgwarden.dev/owner-uid"
-# `pg_read_binary_file` and friends are not needed: these tests only ask psql in the pod, as the superuser.
 PSQL = ["psql", "--no-psqlrc", "--quiet", "--tuples-only", "--no-align", "--set=ON_ERROR_STOP=1"]
 
 Body = dict[str, Any]
 
+# Next to other tests' servers: what a pod asks for must not fill the node.
+SMALL: Body = {"requests": {"cpu": "1m", "memory": "32Mi"}, "limits": {"memory": "512Mi"}}
+SMALL_JOBS: Body = {"jobTemplate": {"resources": SMALL}}
+
 
 @contextmanager
 def kept_out(cluster: Cluster, value: str) -> Iterator[None]:
-    """No operator that was installed from another namespace writes where LABEL has this value."""
+    """No operator that was installed in a namespace of no test writes where LABEL has this value."""
     name = f"pgwarden-{value}"
     stranger = "request.userInfo.username.startsWith('system:serviceaccount:') && "
     stranger += "request.userInfo.username.endsWith(':pgwarden') && "
-    stranger += "request.userInfo.username != 'system:serviceaccount:' + request.namespace + ':pgwarden'"
+    stranger += "!request.userInfo.username.startsWith('system:serviceaccount:test-')"
     everything = {
         "apiGroups": ["*"],
         "apiVersions": ["*"],
@@ -137,6 +140,27 @@ class Workplace:
         self.kubectl("create", "--filename=-", text=json.dumps(body))
         return str(self.get(kind, name)["metadata"]["uid"])
 
+    def back_up(self, name: str, **changes: Any) -> str:
+        """Asks for a backup of the server; returns the object's UID."""
+        spec = {"clusterRef": {"name": "analytics"}, "storeRef": {"name": "claim"}, **SMALL_JOBS, **changes}
+        return self.make("DatabaseBackup", name, spec)
+
+    def migrate(self, name: str, *statements: str) -> str:
+        """Makes a database and asks for one migration for each statement in it; returns the object's UID."""
+        self.psql(f"CREATE DATABASE {name} OWNER pgwarden_migration")
+        files = {f"{n:04}_step.up.sql": statement for n, statement in enumerate(statements, 1)}
+        source = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": files}
+        self.kubectl("create", "--filename=-", text=json.dumps(source))
+        sources = [{"configMap": {"name": name}}]
+        spec = {"clusterRef": {"name": "analytics"}, "database": name, "sources": sources, **SMALL_JOBS}
+        return self.make("DatabaseMigration", name, spec)
+
+    def restore(self, name: str, backup: str) -> str:
+        """Asks for a new instance of that name out of a DatabaseBackup; returns the object's UID."""
+        instance = {"name": name, "storage": {"size": "1Gi"}, "resources": SMALL}
+        spec = {"source": {"backupRef": {"name": backup}}, "target": {"newInstance": instance}, **SMALL_JOBS}
+        return self.make("RestoreRequest", name, spec)
+
     def get(self, kind: str, name: str) -> Body:
         """The object; empty when there is none."""
         found = self.kubectl("get", kind.lower(), name, "--output=json", "--ignore-not-found")
@@ -156,7 +180,7 @@ class Workplace:
     def ready(self, kind: str, name: str) -> bool:
         return bool(self.condition(kind, name).get("status") == "True")
 
-    def wait_ready(self, kind: str, name: str, *, seconds: float = ROW_SECONDS) -> Body:
+    def wait_ready(self, kind: str, name: str, *, seconds: float = READY_SECONDS) -> Body:
         """The object, once it is Ready."""
         self.cluster.wait(lambda: self.ready(kind, name), f"{kind} {name} to be Ready", seconds=seconds)
         return self.get(kind, name)
@@ -183,15 +207,14 @@ def prepare(workplace: Workplace) -> None:
     wanted = [body for body in yaml.safe_load_all(samples) if "operational" not in body["metadata"]["name"]]
     for body in wanted:
         if body["kind"] == "StatefulSet":
-            # Next to other tests' servers: what it asks for must not fill the node.
-            body["spec"]["template"]["spec"]["containers"][0]["resources"]["requests"]["cpu"] = "10m"
+            body["spec"]["template"]["spec"]["containers"][0]["resources"] = SMALL
     workplace.kubectl("apply", "--filename=-", text=yaml.safe_dump_all([*wanted, claim(), look()]))
     clusters = yaml.safe_load_all(Path("manifests/samples/clusters.yaml").read_text())
     spec = next(body["spec"] for body in clusters if body["metadata"]["name"] == "analytics")
     workplace.kubectl("rollout", "status", "statefulset/analytics", "--timeout=180s")
     with workplace.operator():
         workplace.make("DatabaseCluster", "analytics", spec)
-        workplace.make("BackupStore", "claim", {"claim": {"name": "backups"}})
+        workplace.make("BackupStore", "claim", {"claim": {"name": "backups"}, **SMALL_JOBS})
         workplace.wait_ready("DatabaseCluster", "analytics")
         workplace.wait_ready("BackupStore", "claim")
     workplace.kubectl("wait", "--for=condition=Ready", "pod/look", "--timeout=60s")

@@ -47,3 +47,14 @@ def proxy(workplace: Workplace) -> Iterator[ApiProxy]:
     """A proxy in front of the API server."""
     with api_proxy(workplace.kubeconfig) as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def backed_up(workplace: Workplace) -> str:
+    """Name of a DatabaseBackup that can be restored; it holds the table `kept` with 1,000 rows."""
+    name = "source"
+    workplace.psql("CREATE TABLE kept AS SELECT generate_series(1, 1000) AS id")
+    with workplace.operator():
+        workplace.back_up(name)
+        workplace.wait_ready("DatabaseBackup", name)
+    return name

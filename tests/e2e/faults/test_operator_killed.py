@@ -50,10 +50,8 @@ def one_job_one_pod_one_attempt(workplace: Workplace, kind: str, name: str, uid:
 
 
 def test_a_migration_is_applied_once_whenever_the_operator_is_killed(workplace: Workplace, proxy: ApiProxy) -> None:
-    workplace.psql("CREATE DATABASE killed OWNER pgwarden_migration")
-    workplace.kubectl("create", "configmap", "killed", *files(3))
-    spec = {"clusterRef": {"name": "analytics"}, "database": "killed", "sources": [{"configMap": {"name": "killed"}}]}
-    uid = workplace.make("DatabaseMigration", "killed", spec)
+    # Each fails when it is applied twice.
+    uid = workplace.migrate("killed", *(f"CREATE TABLE table_{number} (id int)" for number in (1, 2, 3)))
     killed = kill_after_each_write(workplace, proxy, done(workplace, "DatabaseMigration", "killed", uid))
     assert killed >= 3
     body = one_job_one_pod_one_attempt(workplace, "DatabaseMigration", "killed", uid)
@@ -62,16 +60,8 @@ def test_a_migration_is_applied_once_whenever_the_operator_is_killed(workplace: 
     assert workplace.psql(history, database="killed").split() == ["1|applied|1", "2|applied|1", "3|applied|1"]
 
 
-def files(count: int) -> list[str]:
-    """Arguments for `kubectl create configmap`: migrations that fail when they are applied twice."""
-    up = [f"--from-literal={n:04}_table.up.sql=CREATE TABLE table_{n} (id int)" for n in range(1, count + 1)]
-    down = [f"--from-literal={n:04}_table.down.sql=DROP TABLE table_{n}" for n in range(1, count + 1)]
-    return up + down
-
-
 def test_a_backup_is_taken_once_whenever_the_operator_is_killed(workplace: Workplace, proxy: ApiProxy) -> None:
-    spec = {"clusterRef": {"name": "analytics"}, "storeRef": {"name": "claim"}}
-    uid = workplace.make("DatabaseBackup", "killed", spec)
+    uid = workplace.back_up("killed")
     killed = kill_after_each_write(workplace, proxy, done(workplace, "DatabaseBackup", "killed", uid))
     assert killed >= 3
     body = one_job_one_pod_one_attempt(workplace, "DatabaseBackup", "killed", uid)
@@ -80,15 +70,10 @@ def test_a_backup_is_taken_once_whenever_the_operator_is_killed(workplace: Workp
     assert workplace.condition("DatabaseBackup", "killed", "Restorable")["status"] == "True"
 
 
-def test_a_restore_makes_one_instance_whenever_the_operator_is_killed(workplace: Workplace, proxy: ApiProxy) -> None:
-    workplace.psql("CREATE TABLE IF NOT EXISTS kept AS SELECT generate_series(1, 1000) AS id")
-    with workplace.operator():
-        spec = {"clusterRef": {"name": "analytics"}, "storeRef": {"name": "claim"}}
-        workplace.make("DatabaseBackup", "restored", spec)
-        workplace.wait_ready("DatabaseBackup", "restored")
-    instance = {"name": "restored", "storage": {"size": "1Gi"}}
-    target = {"source": {"backupRef": {"name": "restored"}}, "target": {"newInstance": instance}}
-    uid = workplace.make("RestoreRequest", "restored", target)
+def test_a_restore_makes_one_instance_whenever_the_operator_is_killed(
+    workplace: Workplace, proxy: ApiProxy, backed_up: str
+) -> None:
+    uid = workplace.restore("restored", backed_up)
     killed = kill_after_each_write(workplace, proxy, done(workplace, "RestoreRequest", "restored", uid))
     assert killed >= 6
     body = workplace.get("RestoreRequest", "restored")
