@@ -10,6 +10,7 @@ HERE = Path(__file__).parent
 PROGRAMS = (
     ("backup.py", "--data", "pgbench"),
     ("backup.py", "--data", "random"),
+    ("reconcile.py",),
 )
 
 

@@ -13,7 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from pgwarden.kube.types import ALL, OWN_KINDS
 from tests.support.cluster import Cluster
-from tests.support.workplace import SMALL_JOBS, LABEL, Workplace
+from tests.support.workplace import LABEL, SMALL_JOBS, Workplace
 
 pytestmark = pytest.mark.timeout(600)
 
