@@ -16,6 +16,8 @@ from pgwarden.kube.work import apply
 from pgwarden.monitoring.board import ObservationBoard
 
 SECRETS_RETRY_SECONDS = 15.0
+UNKNOWN = ("", "0")
+"""System identifiers of a cluster that was never reached, the second as its status has it: no two are the same."""
 STALE_INTERVALS = 6
 LEAST_STALE_SECONDS = 60.0
 
@@ -55,7 +57,7 @@ class ClusterController:
 
     def twins(self, key: Key, system_identifier: str) -> list[tuple[datetime, str]]:
         """Other DatabaseClusters that lead to the same PostgreSQL cluster."""
-        if not system_identifier:
+        if system_identifier in UNKNOWN:
             return []
         found = []
         for other in self.context.cache.keys("DatabaseCluster"):
