@@ -53,8 +53,11 @@ async def observe_job(context: OperatorContext, namespace: str, name: str, *, re
 
 
 async def warnings_about(context: OperatorContext, namespace: str, name: str) -> list[str]:
-    """Messages of the warnings about a Job, oldest first: why it gets no pod (quota, admission, Pod Security)."""
-    query = {"fieldSelector": f"regarding.kind=Job,regarding.name={name},type=Warning"}
+    """Messages of the warnings about a Job, oldest first: why it gets no pod (quota, admission, Pod Security).
+
+    Other warnings speak of other things: a Job whose pod was deleted has "reached the specified backoff limit".
+    """
+    query = {"fieldSelector": f"regarding.kind=Job,regarding.name={name},type=Warning,reason=FailedCreate"}
     events = await context.client.list(EVENTS, namespace, query)
     events.sort(key=lambda event: event.get("eventTime") or event.get("deprecatedLastTimestamp") or "")
     return [event.get("note", "") for event in events]
