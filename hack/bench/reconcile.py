@@ -202,6 +202,7 @@ def start(workplace: Workplace, objects: int, object_bytes: int) -> Start:
         seconds = time.time() - began_to_lead(operator)
         settle(operator)
         writes = sum(operator.metric(REQUESTS, verb=verb) for verb in ("create", "patch", "delete"))
+        writes -= operator.metric(REQUESTS, verb="create", resource="leases")
         return Start(
             objects=objects,
             object_bytes=object_bytes,
