@@ -28,6 +28,8 @@ class WriteLoad:
     database: str = "postgres"
     filler_bytes: int = 2000
     """Added to each row, to make more WAL."""
+    transactions_per_segment: int = 0
+    """After how many transactions the next WAL segment is begun; 0 leaves it to the server."""
     committed: list[tuple[int, int, int]] = field(default_factory=list)
     """(number, position before the transaction, position after its commit)."""
     _stop: threading.Event = field(default_factory=threading.Event)
@@ -64,6 +66,8 @@ class WriteLoad:
                 while not self._stop.is_set():
                     number += 1
                     self.committed.append((number, *self._write(connection, number)))
+                    if self.transactions_per_segment and number % self.transactions_per_segment == 0:
+                        connection.execute("SELECT pg_switch_wal()")
         except BaseException as failure:  # raised where the block ends
             self._failure.append(failure)
 

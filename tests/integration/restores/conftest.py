@@ -84,13 +84,15 @@ def stored(major: int) -> Iterator[StoredBackup]:
     with postgres_server(major, settings={"max_wal_size": "1GB", "wal_keep_size": "1GB"}) as server:
         tablespace = fill(server)
         contents = str(server.query(CONTENTS))
-        load = WriteLoad(server, filler_bytes=150_000)
+        load = WriteLoad(server, filler_bytes=50_000, transactions_per_segment=15)
         load.prepare()
         store = claim(owned_folder(folder / "store"))
         with load:
-            location = store_backup(server, store, max_rate_kib=16 << 10)
+            location = store_backup(server, store, max_rate_kib=12 << 10)
             written = len(load.committed)
             wait_until(lambda: len(load.committed) >= written + 20, "the load ended early")
+        # From here on nothing but a restore could touch the original's files.
+        server.stop()
         yield StoredBackup(major, store, location, load, tablespace, contents)
     shutil.rmtree(folder)
 
