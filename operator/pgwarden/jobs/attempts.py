@@ -89,7 +89,8 @@ def adopt(attempts: Sequence[Attempt], state: JobState, *, now: datetime) -> lis
     recorded = list(attempts)
     known = recorded[-1].number if recorded else 0
     if state.phase != JobPhase.ABSENT and state.attempt > known:
-        recorded.append(begin(state.attempt, state.name, now=now))
+        # It may have ended long ago: it did not begin now.
+        recorded.append(begin(state.attempt, state.name, now=state.created or now))
     return recorded[-KEPT_ATTEMPTS:]
 
 

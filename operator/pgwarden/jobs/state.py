@@ -47,6 +47,7 @@ class JobState:
     finished: datetime | None = None
     time_to_live_set: bool = False
     deleting: bool = False
+    created: datetime | None = None
 
     @property
     def ended(self) -> bool:
@@ -69,6 +70,7 @@ def observe(job: Body | None, pods: Sequence[Body], warnings: Sequence[str] = ()
         "attempt": attempt_of(job),
         "nonce": task.get("nonce", ""),
         "time_to_live_set": job["spec"].get("ttlSecondsAfterFinished") is not None,
+        "created": read_time(metadata.get("creationTimestamp")),
         "deleting": metadata.get("deletionTimestamp") is not None,
         "pod": pod["metadata"]["name"] if pod else "",
         "told": results_of(pod) if pod else {},
