@@ -23,6 +23,8 @@ Holds = Callable[[Body], bool]
 API_VERSION = "pgwarden.dev/v1alpha1"
 KINDS = ("databaseclusters", "backupstores", "databasemigrations", "databasebackups", "restorerequests")
 POLL_SECONDS = 0.3
+# Two cores have to hold all pods of a test session at once, beside what else runs in the cluster.
+MODEST = {"resources": {"requests": {"cpu": "1m", "memory": "32Mi"}, "limits": {"memory": "512Mi"}}}
 
 TABLES = """
 SELECT coalesce(json_agg(format('%I.%I', n.nspname, c.relname) ORDER BY n.nspname, c.relname), '[]')
@@ -141,24 +143,32 @@ def database_cluster(name: str, *, server: str | None = None, **changes: Any) ->
     return thing("DatabaseCluster", name, spec | changes)
 
 
+def store(name: str, **spec: Any) -> Body:
+    """A BackupStore."""
+    return thing("BackupStore", name, {"jobTemplate": MODEST} | spec)
+
+
 def migration(name: str, cluster: str, database: str, *sources: str, **changes: Any) -> Body:
     """A DatabaseMigration of ConfigMaps."""
     spec = {
         "clusterRef": {"name": cluster},
         "database": database,
         "sources": [{"configMap": {"name": source}} for source in sources or (name,)],
+        "jobTemplate": MODEST,
     }
     return thing("DatabaseMigration", name, spec | changes)
 
 
 def backup(name: str, cluster: str, store: str, **changes: Any) -> Body:
-    return thing("DatabaseBackup", name, {"clusterRef": {"name": cluster}, "storeRef": {"name": store}} | changes)
+    spec = {"clusterRef": {"name": cluster}, "storeRef": {"name": store}, "jobTemplate": MODEST}
+    return thing("DatabaseBackup", name, spec | changes)
 
 
 def restore(name: str, from_backup: str, *, instance: str | None = None, size: str = "1Gi", **changes: Any) -> Body:
     """A RestoreRequest into a new instance."""
-    target = {"newInstance": {"name": instance or name, "storage": {"size": size}}}
-    return thing("RestoreRequest", name, {"source": {"backupRef": {"name": from_backup}}, "target": target} | changes)
+    target = {"newInstance": {"name": instance or name, "storage": {"size": size}, **MODEST}}
+    spec = {"source": {"backupRef": {"name": from_backup}}, "target": target, "jobTemplate": MODEST}
+    return thing("RestoreRequest", name, spec | changes)
 
 
 def condition(body: Body, type_: str) -> Body:

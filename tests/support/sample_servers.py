@@ -25,7 +25,7 @@ def modest(manifests: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
     for each in found:
         if each["kind"] == "StatefulSet":
             for container in each["spec"]["template"]["spec"]["containers"]:
-                container["resources"]["requests"]["cpu"] = "20m"
+                container["resources"]["requests"]["cpu"] = "1m"
     return found
 
 

@@ -8,7 +8,7 @@ import pyrage
 import pytest
 
 from tests.support.cluster import Cluster
-from tests.support.place import Body, Place, claim, database_cluster, is_reachable, is_writable, secret, thing
+from tests.support.place import Body, Place, claim, database_cluster, is_reachable, is_writable, secret, store
 from tests.support.sample_servers import rolled_out, server_files, single_server
 
 SHELL_IMAGE = "localhost/postgres:18"
@@ -27,8 +27,8 @@ def place(cluster: Cluster, operator: str, make_place: Callable[[str], Place]) -
         shell("shell", "shelf"),
         secret("identity", identity=str(identity)),
         secret("other-identity", identity=str(other)),
-        thing("BackupStore", "shelf", {"claim": {"name": "shelf"}, "prefix": "plain"}),
-        thing("BackupStore", "sealed", {"claim": {"name": "shelf"}, "prefix": "sealed", "encryption": encryption}),
+        store("shelf", claim={"name": "shelf"}, prefix="plain"),
+        store("sealed", claim={"name": "shelf"}, prefix="sealed", encryption=encryption),
     )
     rolled_out(place, "sound")
     place.apply(database_cluster("sound"))

@@ -19,7 +19,7 @@ from tests.support.place import (
     is_ready,
     migration,
     restore,
-    thing,
+    store,
 )
 from tests.support.release import release_for
 from tests.support.sample_servers import rolled_out, server_files, single_server
@@ -44,7 +44,7 @@ def test_a_quota_that_forbids_the_pod_is_told_and_its_lifting_is_enough(
     place = make_place("quota")
     place.apply(quota(0))
     place.until("resourcequota", "no-pods", lambda body: "hard" in body.get("status", {}))
-    place.apply(claim("shelf", "64Mi"), thing("BackupStore", "held", {"claim": {"name": "shelf"}}))
+    place.apply(claim("shelf", "64Mi"), store("held", claim={"name": "shelf"}))
     message = place.said("backupstore", "held", "Ready", "PodForbidden")
     assert "exceeded quota: no-pods" in message and "the Job gets no pod" in message, message
     assert "Raise the quota" in message, message
@@ -57,12 +57,12 @@ def held(place: Place) -> Place:
     """Objects that name a ServiceAccount nobody allowed, and objects that are suspended."""
     place.apply(
         config_map("one-file", {"1_a.up.sql": "SELECT 1"}),
-        thing("BackupStore", "powerful", {"claim": {"name": "shelf"}, "prefix": "powerful", "jobTemplate": OTHER}),
+        store("powerful", claim={"name": "shelf"}, prefix="powerful", jobTemplate=OTHER),
         backup("powerful", "sound", "shelf", jobTemplate=OTHER),
         migration("powerful", "sound", "sound", "one-file", jobTemplate=OTHER),
         backup("paused", "sound", "shelf", suspend=True),
         migration("paused", "sound", "sound", "one-file", suspend=True),
-        thing("BackupStore", "held", {"claim": {"name": "shelf"}, "prefix": "held", "suspend": True}),
+        store("held", claim={"name": "shelf"}, prefix="held", suspend=True),
         backup("for-paused", "sound", "shelf"),
     )
     place.until("databasebackup", "for-paused", is_ready)
@@ -114,7 +114,7 @@ def imageless(cluster: Cluster, operator: str, make_place: Callable[[str], Place
     with release_for(cluster, place.namespace, *values):
         place.apply(
             database_cluster("modern"),
-            thing("BackupStore", "shelf", {"claim": {"name": "shelf"}}),
+            store("shelf", claim={"name": "shelf"}),
             migration("modern", "modern", "modern", "one-file"),
         )
         rolled_out(place, "modern")

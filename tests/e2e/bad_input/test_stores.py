@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.support.cluster import Cluster
-from tests.support.place import Body, Place, backup, claim, config_map, is_ready, is_writable, secret, thing
+from tests.support.place import Body, Place, backup, claim, config_map, is_ready, is_writable, secret, store
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -111,9 +111,9 @@ def broken(place: Place, read_only_class: str) -> Place:
         config_map("bucket-ca", Place(place.cluster, S3).get("configmap", "s3-ca")["data"]),
         claim("read-only", "64Mi", read_only_class),
         claim("small", "16Mi"),
-        *(thing("BackupStore", name, spec) for name, (spec, _, _) in BROKEN.items()),
-        thing("BackupStore", "small", {"claim": {"name": "small"}}),
-        thing("BackupStore", "paused", {"claim": {"name": "shelf"}, "prefix": "paused", "suspend": True}),
+        *(store(name, **spec) for name, (spec, _, _) in BROKEN.items()),
+        store("small", claim={"name": "small"}),
+        store("paused", claim={"name": "shelf"}, prefix="paused", suspend=True),
         backup("to-small", "sound", "small", compression={"level": 1}),
         *(backup(f"to-{name}", "sound", name) for name in ("no-bucket", "paused", "not-there")),
     )

@@ -24,7 +24,7 @@ from tests.support.place import (
     migration,
     restore,
     secret,
-    thing,
+    store,
 )
 from tests.support.sample_servers import migration_files, passwords, rolled_out, sample_databases, single_server
 
@@ -93,9 +93,9 @@ def stores(place: Place, hidden: set[str]) -> list[Body]:
         secret("bucket-keys", **root),
         config_map("bucket-ca", authority),
         secret("age-identity", identity=str(identity)),
-        thing("BackupStore", "claim", {"claim": {"name": "backups"}}),
-        thing("BackupStore", "bucket", {"s3": s3, "prefix": f"{place.namespace}/plain"}),
-        thing("BackupStore", "vault", {"s3": s3, "prefix": f"{place.namespace}/sealed", "encryption": encryption}),
+        store("claim", claim={"name": "backups"}),
+        store("bucket", s3=s3, prefix=f"{place.namespace}/plain"),
+        store("vault", s3=s3, prefix=f"{place.namespace}/sealed", encryption=encryption),
     ]
 
 

@@ -23,13 +23,13 @@ STEPS = {
     "3_three.down.sql": "DROP TABLE three",
 }
 BROKEN = STEPS | {"2_two.up.sql": "CREATE TABLE two (id int);\n\nINSERT INTO one\n  VALUES (1), ('two')"}
-SLOW = STEPS | {"2_two.up.sql": "SELECT pg_sleep(9)"}
+SLOW = STEPS | {"2_two.up.sql": "SELECT pg_sleep(15)"}
 PAIRS = "".join(first + second for first, second in itertools.product(string.punctuation, repeat=2))
 HOSTILE = f"$$ $(HOME) $$(X) ${{Y}} {{{{ job.name }}}} {{% raw %}} %s %(x)s \\n \\x41 \u00e9\u20ac\U0001f418\n{PAIRS}"
 TAG = "$hostile$"
 EXACT = {
     "1_exact.up.sql": f"CREATE TABLE exact AS SELECT {TAG}{HOSTILE}{TAG} AS text;\n"
-    'DO $$ BEGIN PERFORM \'a\'; EXECUTE $q$ CREATE TABLE "$(X)" ("$$" int) $q$; END $$;\n'
+    'DO $$ BEGIN EXECUTE \'CREATE TABLE "$(X)" (id int)\'; END $$;\nCREATE TABLE dollars ("$$" int);\n'
 }
 SETS = {"down": STEPS, "resumed": BROKEN, "slow": SLOW, "exact": EXACT}
 
@@ -86,11 +86,11 @@ def test_a_failure_is_told_with_its_statement_and_the_next_run_resumes_there(pla
     body = place.until("databasemigration", "resumed", is_stalled)
     assert standing(body) == ("1", "3", 1, 2)
     failed = body["status"]["failed"]
-    assert (failed["version"], failed["sqlstate"], failed["line"]) == ("2", "22P02", 3)
+    assert (failed["version"], failed["sqlstate"], failed["line"]) == ("2", "22P02", 4)
     assert failed["file"].endswith("resumed/2_two.up.sql")
     assert failed["statement"].startswith("INSERT INTO one")
     message = condition(body, "Ready")["message"]
-    assert "2_two.up.sql:3" in message and "22P02" in message and "invalid input syntax" in message, message
+    assert "2_two.up.sql:4" in message and "22P02" in message and "invalid input syntax" in message, message
     assert tables(place, "resumed") == "one"
     first = "SELECT finished_at FROM pgwarden.migrations WHERE version = 1"
     applied = place.ask("modern-0", first, "resumed")
@@ -106,11 +106,11 @@ def test_a_failure_is_told_with_its_statement_and_the_next_run_resumes_there(pla
 def test_what_is_done_and_what_is_to_come_shows_while_a_job_runs(place: Place, history: History) -> None:
     place.until("databasemigration", "slow", is_ready)
     running = [body for body in history.versions("databasemigrations", "slow") if "progress" in body.get("status", {})]
-    assert running
-    progress = running[-1]["status"]["progress"]
+    second = [body for body in running if body["status"]["progress"]["detail"] == "2 two"]
+    assert second, running
+    progress = second[-1]["status"]["progress"]
     assert (progress["done"], progress["total"], progress["unit"]) == (1, 3, "files")
-    assert "2 two" in progress["detail"]
-    assert condition(running[-1], "Ready")["reason"] == "Migrating"
+    assert condition(second[-1], "Ready")["reason"] == "Migrating"
     assert "progress" not in place.get("databasemigration", "slow")["status"]
 
 
@@ -119,5 +119,6 @@ def test_every_byte_of_a_file_arrives(place: Place) -> None:
     digest = hashlib.sha256(HOSTILE.encode()).hexdigest()
     assert place.ask("modern-0", "SELECT encode(sha256(convert_to(text, 'UTF8')), 'hex') FROM exact", "exact") == digest
     assert place.ask("modern-0", "SELECT attname FROM pg_attribute WHERE attname = '$$'", "exact") == "$$"
+    assert tables(place, "exact") == "$(X) dollars exact"
     recorded = place.ask("modern-0", "SELECT checksum FROM pgwarden.migrations WHERE version = 1", "exact")
     assert recorded == hashlib.sha256(EXACT["1_exact.up.sql"].encode()).hexdigest()
