@@ -98,7 +98,7 @@ PODS = ResourceType(
     "v1",
     "pods",
     "Pod",
-    verbs("get", "list", "watch"),
+    verbs("list", "watch"),
     "how a Job's pod ended stands in its status; the last lines of its log tell progress",
     subresources=(("log", verbs("get")),),
 )
