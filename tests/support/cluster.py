@@ -94,7 +94,8 @@ class Cluster:
         deadline = time.monotonic() + seconds
         while not holds():
             assert time.monotonic() < deadline, f"waited {seconds:.0f} s for {what}"
-            time.sleep(0.2)
+            # Every question is a kubectl of its own, which costs a tenth of a second of a core.
+            time.sleep(0.5)
 
     @contextmanager
     def namespace(self, name: str) -> Iterator[str]:
