@@ -36,7 +36,7 @@ def inspect(
 ) -> Inspection:
     """Looks into every database, disables what would reach outside, runs the user's checks, sets the password.
 
-    Raises TaskError: NotRecovered, DatabaseNotConnectable, SuperuserUnknown, CredentialsMissing.
+    Raises TaskError: NotRecovered, DatabaseNotConnectable, CredentialsMissing.
     """
     with server.connect() as connection:
         if sql.in_recovery(connection):
