@@ -47,7 +47,7 @@ BROKEN: dict[str, tuple[Files, dict[str, Any], str, tuple[str, ...]]] = {
         "TransactionControl",
         ("commits/1_a.up.sql:2", "COMMIT", "nothing was run", "Take BEGIN, COMMIT and ROLLBACK out"),
     ),
-    "ghost": (GOOD, {"database": "ghost"}, "DatabaseNotFound", ("no database ghost", "spec.database")),
+    "ghost": (GOOD, {}, "DatabaseNotFound", ("no database ghost", "spec.database")),
     "stranger": (GOOD, {"role": "nobody"}, "RoleRefused", ("role nobody", "does not exist", "spec.role")),
 }
 

@@ -10,13 +10,16 @@ pytestmark = pytest.mark.timeout(600)
 
 BACKUPS = {"truncated": "shelf", "altered": "shelf", "sealed": "sealed"}
 # name: (RestoreRequest, reason, what the message must say)
+FIND = 'object=$(find "$0" -name base.tar.zst.00000); test -s "$object"; chmod u+w "$object"'
+CUT = 'truncate --size=1000000 "$object"'
+CHANGE = "printf 'x' | dd of=\"$object\" bs=1 seek=100000 conv=notrunc status=none"
 IMAGE = {"name": "imageless", "image": "localhost/not-there:1", "storage": {"size": "256Mi"}}
 CHECK = {"name": "nobody is missing", "database": "postgres", "query": "SELECT 'two'", "expect": "three"}
 
 
 def requests() -> dict[str, tuple[Body, str, tuple[str, ...]]]:
     other = {"name": "other-identity", "key": "identity"}
-    absent = {"name": "nobodys", "key": "identity"}
+    absent = {"name": "no-identity", "key": "identity"}
     return {
         "from-truncated": (
             restore("from-truncated", "truncated", size="256Mi"),
@@ -36,7 +39,7 @@ def requests() -> dict[str, tuple[Body, str, tuple[str, ...]]]:
         "identity-absent": (
             restore("identity-absent", "sealed", size="256Mi", identity=absent),
             "SecretMissing",
-            ("Secret {namespace}/nobodys (age identity)", "does not exist"),
+            ("Secret {namespace}/no-identity (age identity)", "does not exist"),
         ),
         "name-taken": (
             restore("name-taken", "sealed", instance="sound", size="256Mi"),
@@ -69,11 +72,9 @@ def broken(place: Place) -> Place:
     """Three backups, of which two lose their integrity in the store, and all requests at once."""
     place.apply(*(backup(name, "sound", store) for name, store in BACKUPS.items()))
     found = {name: place.until("databasebackup", name, is_ready) for name in BACKUPS}
-    cut = "size=$(wc -c <$0) && head -c $((size / 2)) $0 >/tmp/cut && chmod u+w $0 && cat /tmp/cut >$0"
-    change = "chmod u+w $0 && printf 'x' | dd of=$0 bs=1 seek=100000 conv=notrunc status=none"
-    for name, script in (("truncated", cut), ("altered", change)):
-        path = f"/store/plain/{found[name]['status']['location']}/base.tar.zst.00000"
-        place.kubectl("exec", "shell", "--", "sh", "-ec", script, path)
+    for name, script in (("truncated", CUT), ("altered", CHANGE)):
+        folder = f"/store/plain/{found[name]['status']['location']}"
+        place.kubectl("exec", "shell", "--", "sh", "-ec", f"{FIND}; {script}", folder)
     place.apply(*(manifest for manifest, _, _ in REQUESTS.values()))
     return place
 

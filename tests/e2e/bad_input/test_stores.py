@@ -30,9 +30,9 @@ def bucket(**changes: Any) -> dict[str, Any]:
 # name: (spec, reason, what the message must say)
 BROKEN: dict[str, tuple[dict[str, Any], str, tuple[str, ...]]] = {
     "keyless": (
-        bucket(credentials={"secretName": "nobodys"}),
+        bucket(credentials={"secretName": "no-keys"}),
         "SecretMissing",
-        ("Secret {namespace}/nobodys (s3.credentials of BackupStore keyless) does not exist", "create it with the key"),
+        ("Secret {namespace}/no-keys (s3.credentials of BackupStore keyless) does not exist", "create it with the key"),
     ),
     "half-a-key": (
         bucket(credentials={"secretName": "half-a-key"}),
@@ -47,9 +47,9 @@ BROKEN: dict[str, tuple[dict[str, Any], str, tuple[str, ...]]] = {
     "no-bucket": (bucket(bucket="not-there"), "BucketNotFound", ("bucket not-there", "Create the bucket")),
     "no-ca": (bucket(ca=None), "CertificateNotTrusted", ("bucket backups", "Put the certificate of the authority")),
     "ca-absent": (
-        bucket(ca={"kind": "ConfigMap", "name": "nobodys"}),
+        bucket(ca={"kind": "ConfigMap", "name": "no-authority"}),
         "SecretMissing",
-        ("ConfigMap {namespace}/nobodys (s3.ca of BackupStore ca-absent) does not exist",),
+        ("ConfigMap {namespace}/no-authority (s3.ca of BackupStore ca-absent) does not exist",),
     ),
     "no-server": (
         bucket(endpoint=f"https://nowhere.{S3}.svc:7070"),
@@ -173,7 +173,7 @@ def test_each_store_that_cannot_be_used_says_why_and_what_to_do(broken: Place, n
 
 def test_a_store_is_probed_again_when_its_secret_comes(broken: Place) -> None:
     broken.said("backupstore", "keyless", "Ready", "SecretMissing")
-    broken.apply(secret("nobodys", **broken.secret("bucket-keys")))
+    broken.apply(secret("no-keys", **broken.secret("bucket-keys")))
     broken.until("backupstore", "keyless", is_writable)
 
 
