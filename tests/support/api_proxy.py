@@ -142,6 +142,12 @@ class ApiProxy:
         await self._stop_listening()
         await self._runner.cleanup()
         await self._session.close()
+        others = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in others:
+            task.cancel()
+        await asyncio.gather(*others, return_exceptions=True)
+        # TLS connections close a moment after their session (aiohttp documentation, "Graceful Shutdown").
+        await asyncio.sleep(0.25)
 
     async def _forward(self, request: web.Request) -> web.StreamResponse:
         headers = {name: value for name, value in request.headers.items() if name.lower() not in HOP_BY_HOP}

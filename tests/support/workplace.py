@@ -177,12 +177,16 @@ class Workplace:
         conditions = self.get(kind, name).get("status", {}).get("conditions", [])
         return next((condition for condition in conditions if condition["type"] == type_), {})
 
+    def wait(self, holds: Callable[[], bool], what: str, *, seconds: float = READY_SECONDS) -> None:
+        """Asks until it holds; a busy machine takes its time. Raises AssertionError."""
+        self.cluster.wait(holds, what, seconds=seconds)
+
     def ready(self, kind: str, name: str) -> bool:
         return bool(self.condition(kind, name).get("status") == "True")
 
     def wait_ready(self, kind: str, name: str, *, seconds: float = READY_SECONDS) -> Body:
         """The object, once it is Ready."""
-        self.cluster.wait(lambda: self.ready(kind, name), f"{kind} {name} to be Ready", seconds=seconds)
+        self.wait(lambda: self.ready(kind, name), f"{kind} {name} to be Ready", seconds=seconds)
         return self.get(kind, name)
 
     def psql(self, query: str, *, database: str = "analytics", pod: str = "analytics-0") -> str:

@@ -10,7 +10,7 @@ from tests.support.operator_process import OperatorProcess
 from tests.support.pod_processes import kill
 from tests.support.workplace import Body, Workplace
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = pytest.mark.timeout(900)
 
 KIND = "DatabaseBackup"
 # About eight seconds for the sample database.
@@ -27,7 +27,7 @@ def operator(workplace: Workplace) -> Iterator[OperatorProcess]:
 def begin(workplace: Workplace, name: str) -> Body:
     """Starts a backup and returns its pod once data have arrived in the store."""
     uid = workplace.back_up(name, maxRateKiB=SLOW_KIB)
-    workplace.cluster.wait(lambda: bool(written(workplace, name)), f"data of backup {name} in the store", seconds=120)
+    workplace.wait(lambda: bool(written(workplace, name)), f"data of backup {name} in the store")
     assert not records(workplace, name)
     pod, *others = workplace.owned("Pod", uid)
     assert not others
@@ -88,7 +88,7 @@ def test_a_backup_cut_off_is_never_listed_and_taken_again(
     reason: str,
 ) -> None:
     take_away(workplace, begin(workplace, name))
-    workplace.cluster.wait(
+    workplace.wait(
         lambda: bool(workplace.get(KIND, name)["status"]["attempts"][0].get("completionTime")), "the end of attempt 1"
     )
     assert not records(workplace, name)
@@ -101,9 +101,7 @@ def test_an_object_deleted_in_mid_work_ends_its_job_and_nothing_else(
     begin(workplace, "deleted")
     backup_id, uid = identity(workplace, "deleted"), workplace.get(KIND, "deleted")["metadata"]["uid"]
     workplace.kubectl("delete", "databasebackup", "deleted")
-    workplace.cluster.wait(
-        lambda: not workplace.owned("Job", uid) and not workplace.owned("Pod", uid), "Job and pod to go"
-    )
+    workplace.wait(lambda: not workplace.owned("Job", uid) and not workplace.owned("Pod", uid), "Job and pod to go")
     assert workplace.records(backup_id) == []
     assert operator.metric("pgwarden_operator_reconciles_total", outcome="error") == 0
     workplace.back_up("after-deleted")

@@ -7,10 +7,9 @@ from dataclasses import dataclass
 
 import pytest
 
-from tests.support.cluster import Cluster
 from tests.support.workplace import Body, Workplace
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = pytest.mark.timeout(900)
 
 BACKUP, MIGRATION, RESTORE = "DatabaseBackup", "DatabaseMigration", "RestoreRequest"
 SLOW_KIB = 8192
@@ -31,7 +30,7 @@ class Absence:
 
 
 @pytest.fixture
-def absence(cluster: Cluster, workplace: Workplace, backed_up: str, name: str) -> Iterator[Absence]:
+def absence(workplace: Workplace, backed_up: str, name: str) -> Iterator[Absence]:
     """Jobs that an operator started and did not see the end of."""
     with workplace.operator() as operator:
         operator.wait_until_leading()
@@ -41,11 +40,11 @@ def absence(cluster: Cluster, workplace: Workplace, backed_up: str, name: str) -
             RESTORE: workplace.restore(name, backed_up),
         }
         for kind in uids:
-            cluster.wait(lambda: bool(attempts(workplace, kind, name)), f"an attempt at {kind} {name}")  # noqa: B023
+            workplace.wait(lambda: bool(attempts(workplace, kind, name)), f"an attempt at {kind} {name}")  # noqa: B023
         operator.kill()
     for kind, uid in uids.items():
         assert not attempts(workplace, kind, name)[0].get("completionTime"), f"{kind} ended too soon for this test"
-        cluster.wait(ended(workplace, uid), f"the Job of {kind} {name} to end")
+        workplace.wait(ended(workplace, uid), f"the Job of {kind} {name} to end")
     yield Absence(workplace, name, uids)
     # Room for the next one.
     workplace.kubectl("delete", "statefulset", name)

@@ -15,7 +15,7 @@ from pgwarden.kube.types import ALL, OWN_KINDS
 from tests.support.cluster import Cluster
 from tests.support.workplace import LABEL, SMALL_JOBS, Workplace
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = pytest.mark.timeout(900)
 
 Use = tuple[str, str]
 """(verb, plural) of a request."""
@@ -88,16 +88,16 @@ def main_job(workplace: Workplace, backed_up: str) -> None:
     for kind in ("DatabaseMigration", "RestoreRequest", "BackupStore", "DatabaseBackup"):
         workplace.wait_ready(kind, "permitted")
     uid = workplace.back_up("cancelled", maxRateKiB=1024)
-    workplace.cluster.wait(lambda: bool(workplace.owned("Job", uid)), "the Job to cancel")
+    workplace.wait(lambda: bool(workplace.owned("Job", uid)), "the Job to cancel")
     workplace.kubectl("patch", "databasebackup", "cancelled", "--type=merge", '--patch={"spec":{"cancel":true}}')
-    workplace.cluster.wait(lambda: not workplace.owned("Job", uid), "the cancelled Job to go")
+    workplace.wait(lambda: not workplace.owned("Job", uid), "the cancelled Job to go")
 
 
 def forbidden_pod(workplace: Workplace) -> None:
     """A Job that gets no pod: Events tell why."""
     workplace.kubectl("create", "quota", "none", "--hard=pods=0")
     workplace.make("BackupStore", "forbidden", {"claim": {"name": "backups"}, **SMALL_JOBS})
-    workplace.cluster.wait(
+    workplace.wait(
         lambda: "quota" in workplace.condition("BackupStore", "forbidden").get("message", ""), "word of the quota"
     )
     workplace.kubectl("delete", "backupstore", "forbidden")
@@ -115,9 +115,9 @@ def monitor_comes_and_goes(workplace: Workplace, namespace: str) -> None:
     cluster = workplace.cluster
     cluster.apply(body, "-n", namespace)
     deployments = ["get", "deployments,services", "-n", namespace, "--output=name"]
-    cluster.wait(lambda: len(cluster.kubectl(*deployments).stdout.split()) == 2, "the monitor to be made")
+    workplace.wait(lambda: len(cluster.kubectl(*deployments).stdout.split()) == 2, "the monitor to be made")
     cluster.kubectl("delete", "databasecluster", "brief", "-n", namespace)
-    cluster.wait(lambda: not cluster.kubectl(*deployments).stdout.split(), "the monitor to go")
+    workplace.wait(lambda: not cluster.kubectl(*deployments).stdout.split(), "the monitor to go")
 
 
 def test_the_charts_roles_are_enough_and_not_more(installed: Workplace, second: str, backed_up: str) -> None:
