@@ -59,6 +59,8 @@ class BackupReport(Report):
     stored_bytes: int
     objects: int
     tablespaces: int = 0
+    superuser: str = ""
+    """Name of the bootstrap superuser; empty when the role that backed up could not see it."""
     encrypted: bool = False
     damaged: bool = False
     """The server found checksum failures: stored, but never to be relied on."""

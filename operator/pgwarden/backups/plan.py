@@ -142,6 +142,7 @@ def succeeded(backup: DatabaseBackup, status: DatabaseBackupStatus, report: Back
             "duration_seconds": round(seconds, 1),
             "objects": report.objects,
             "tablespaces": report.tablespaces,
+            "superuser": report.superuser[:63],
             "encrypted": report.encrypted,
         }
     )

@@ -80,6 +80,8 @@ class DatabaseBackupStatus(WorkStatus):
     """How many objects it is made of."""
     tablespaces: int | None = None
     """How many tablespaces it holds beside the default one."""
+    superuser: Annotated[str, Field(max_length=63)] = ""
+    """Name of the cluster's bootstrap superuser: the one a restored instance is entered with."""
     encrypted: bool | None = None
     """Whether an identity is needed to read it."""
 

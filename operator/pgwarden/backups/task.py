@@ -61,6 +61,7 @@ def done(record: BackupRecord, location: str, *, repeated: bool) -> Done:
         stored_bytes=record.stored_bytes,
         objects=len(record.objects),
         tablespaces=len(record.tablespaces),
+        superuser=record.server.bootstrap_superuser or "",
         encrypted=record.encrypted,
         damaged=record.damaged,
         repeated=repeated,

@@ -30,6 +30,7 @@ from pgwarden.stores.resource import BackupStore
 INSTANCE_LABEL = "app.kubernetes.io/instance"
 PASSWORD_FOLDER = f"{SECRETS}/superuser"
 SUPERUSER = "postgres"
+"""The usual name, where the backup does not tell."""
 # Debian's and Red Hat's packages keep a major's programs off the PATH.
 FIND_PROGRAMS = (
     'for folder in "/usr/lib/postgresql/{major}/bin" "/usr/pgsql-{major}/bin"; do'
@@ -137,7 +138,12 @@ def before_job(request: RestoreRequest, around: Surroundings, *, password: str) 
     )
     return [
         policy,
-        render("restores/secret.yaml.j2", superuser=SUPERUSER, password=password, **common),
+        render(
+            "restores/secret.yaml.j2",
+            superuser=around.backup.status.superuser or SUPERUSER,
+            password=password,
+            **common,
+        ),
         render("restores/claim.yaml.j2", claim_spec=claim_spec(request), **common),
     ]
 
