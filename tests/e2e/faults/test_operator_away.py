@@ -36,7 +36,7 @@ def absence(workplace: Workplace, backed_up: str, name: str) -> Iterator[Absence
         operator.wait_until_leading()
         uids = {
             BACKUP: workplace.back_up(name, maxRateKiB=SLOW_KIB),
-            MIGRATION: workplace.migrate(name, "CREATE TABLE once AS SELECT pg_sleep(2)"),
+            MIGRATION: workplace.migrate(name, "CREATE TABLE once AS SELECT 1 AS id FROM pg_sleep(2)"),
             RESTORE: workplace.restore(name, backed_up),
         }
         for kind in uids:

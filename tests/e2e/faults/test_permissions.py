@@ -13,7 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from pgwarden.kube.types import ALL, OWN_KINDS
 from tests.support.cluster import Cluster
-from tests.support.workplace import LABEL, SMALL_JOBS, Workplace
+from tests.support.workplace import LABEL, OWNER, SMALL_JOBS, Workplace
 
 pytestmark = pytest.mark.timeout(900)
 
@@ -80,7 +80,7 @@ def granted() -> set[Use]:
 
 
 def main_job(workplace: Workplace, backed_up: str) -> None:
-    """A migration, a backup long enough to tell of its progress, one that is cancelled, a restore."""
+    """A migration, a backup long enough to tell of its progress, one that loses its Job and is cancelled, a restore."""
     workplace.migrate("permitted", "CREATE TABLE once (id int)")
     workplace.back_up("permitted", maxRateKiB=2048)
     workplace.restore("permitted", backed_up)
@@ -88,6 +88,8 @@ def main_job(workplace: Workplace, backed_up: str) -> None:
     for kind in ("DatabaseMigration", "RestoreRequest", "BackupStore", "DatabaseBackup"):
         workplace.wait_ready(kind, "permitted")
     uid = workplace.back_up("cancelled", maxRateKiB=1024)
+    workplace.wait(lambda: bool(workplace.owned("Job", uid)), "the Job to delete")
+    workplace.kubectl("delete", "job", "-l", f"{OWNER}={uid}")
     workplace.wait(lambda: bool(workplace.owned("Job", uid)), "the Job to cancel")
     workplace.kubectl("patch", "databasebackup", "cancelled", "--type=merge", '--patch={"spec":{"cancel":true}}')
     workplace.wait(lambda: not workplace.owned("Job", uid), "the cancelled Job to go")
