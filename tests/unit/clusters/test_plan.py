@@ -1,0 +1,172 @@
+"""What is said about a DatabaseCluster."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from pgwarden.clusters.access import Role, address, obstacle, volume, wanted
+from pgwarden.clusters.plan import ObservedCluster, plan
+from pgwarden.monitoring.contract import ClusterObservation, DatabaseObservation, EndpointObservation
+from tests.support.objects import (
+    IN_FORCE,
+    NOW,
+    WORKING,
+    cluster,
+    condition,
+    kstatus,
+    observed_cluster,
+    said,
+    written,
+)
+
+UP = EndpointObservation(
+    host="db.example.com",
+    port=5432,
+    reachable=True,
+    in_recovery=False,
+    version="17.10",
+    system_identifier="7301",
+    timeline=2,
+)
+
+
+def down(host: str = "db.example.com", reason: str = "HostNotFound") -> EndpointObservation:
+    return EndpointObservation(
+        host=host, port=5432, reachable=False, reason=reason, message="no such name", remedy="Correct it."
+    )
+
+
+def seen(primary: EndpointObservation = UP, *, ago: float = 1, **more: Any) -> ClusterObservation:
+    return ClusterObservation(
+        name="operational",
+        uid="u",
+        digest="d",
+        time=NOW - timedelta(seconds=ago),
+        primary=primary,
+        **{"databases": [DatabaseObservation(name="app", size_bytes=123_456_789)], **more},
+    )
+
+
+STANDBY = UP.model_copy(update={"in_recovery": True})
+OLDER = (NOW - timedelta(days=9), "shop/older")
+YOUNGER = (NOW, "shop/younger")
+
+
+@pytest.mark.parametrize(
+    ("observed", "triple", "reachable", "duplicate"),
+    [
+        (ObservedCluster(missing=["Secret x"]), WORKING, ("Unknown", "SecretMissing"), "False"),
+        (ObservedCluster(), IN_FORCE, ("Unknown", "NotObservedYet"), "False"),
+        (ObservedCluster(monitor_problem="gone"), IN_FORCE, ("Unknown", "MonitorNotRunning"), "False"),
+        (ObservedCluster(observation=seen()), IN_FORCE, ("True", "Reachable"), "False"),
+        # An outage does not make the object less accepted: a release must not wait for it.
+        (ObservedCluster(observation=seen(down())), IN_FORCE, ("False", "HostNotFound"), "False"),
+        (ObservedCluster(observation=seen(STANDBY)), IN_FORCE, ("False", "NotPrimary"), "False"),
+        (
+            ObservedCluster(observation=seen(missing_databases=["app"])),
+            IN_FORCE,
+            ("False", "DatabaseNotFound"),
+            "False",
+        ),
+        (ObservedCluster(observation=seen(replicas=[down("r")])), IN_FORCE, ("True", "ReplicaUnreachable"), "False"),
+        (ObservedCluster(observation=seen(ago=61)), IN_FORCE, ("Unknown", "MonitorNotRunning"), "False"),
+        (ObservedCluster(observation=seen(), twins=[OLDER]), IN_FORCE, ("True", "Reachable"), "True"),
+        (ObservedCluster(observation=seen(), twins=[YOUNGER]), IN_FORCE, ("True", "Reachable"), "False"),
+    ],
+)
+def test_each_state_is_told(
+    observed: ObservedCluster, triple: tuple[str, ...], reachable: tuple[str, str], duplicate: str
+) -> None:
+    result = plan(cluster(), observed, NOW)
+    assert kstatus(result.judgments) == triple
+    assert said(result.judgments, "Reachable") == reachable
+    assert said(result.judgments, "DuplicateOf")[0] == duplicate
+
+
+def test_a_suspended_cluster_is_in_force() -> None:
+    result = plan(cluster(suspend=True), ObservedCluster(observation=seen()), NOW)
+    assert kstatus(result.judgments) == IN_FORCE
+    assert said(result.judgments) == ("True", "Suspended")
+
+
+def test_what_was_seen_stands_in_status() -> None:
+    status = written(plan(cluster(), ObservedCluster(observation=seen()), NOW), cluster())
+    assert (status["version"], status["role"], status["restoreToken"]) == ("17.10", "Primary", "7301-2")
+    assert status["databases"] == [{"name": "app", "sizeBytes": 123_000_000}]
+
+
+def test_what_was_known_stays_while_the_server_does_not_answer() -> None:
+    before = observed_cluster()
+    status = written(plan(before, ObservedCluster(observation=seen(down())), NOW), before)
+    assert (status["version"], status["systemIdentifier"]) == ("17.10", "7301")
+    assert status["endpoints"][0]["reachable"] is False
+
+
+def test_a_restart_of_the_operator_is_no_news() -> None:
+    before = observed_cluster()
+    known = before.model_copy(
+        update={"status": before.status.model_copy(update={"conditions": [
+            each.model_copy(update={"observed_generation": 1}) for each in before.status.conditions
+        ]})}
+    )  # fmt: skip
+    assert not any(j.type == "Reachable" for j in plan(known, ObservedCluster(), NOW).judgments)
+
+
+def test_small_growth_and_the_passing_of_time_write_nothing() -> None:
+    first = plan(cluster(), ObservedCluster(observation=seen()), NOW)
+    more = seen(ago=5, databases=[DatabaseObservation(name="app", size_bytes=123_456_999)])
+    again = plan(cluster(), ObservedCluster(observation=more), NOW + timedelta(seconds=30))
+    assert written(first, cluster()) == written(again, cluster())
+    silent = [plan(cluster(), ObservedCluster(observation=seen(ago=100)), NOW + timedelta(seconds=n)) for n in (0, 9)]
+    assert silent[0].judgments == silent[1].judgments
+
+
+def test_people_are_told_when_a_server_stops_answering_and_not_again() -> None:
+    observed = ObservedCluster(observation=seen(down()))
+    assert [notice.reason for notice in plan(observed_cluster(), observed, NOW).notices] == ["HostNotFound"]
+    status = {"conditions": [condition("Reachable", "False", "HostNotFound")]}
+    assert plan(cluster(status=status), observed, NOW).notices == []
+
+
+BROKEN = {"version": "17.10", "conditions": [condition("Reachable", "False", "ConnectionRefused", message="no")]}
+TWIN = {"version": "17.10", "conditions": [condition("DuplicateOf", "True", message="older one")]}
+
+
+@pytest.mark.parametrize(
+    ("found", "reason"),
+    [
+        (None, "ClusterNotFound"),
+        (observed_cluster(suspend=True), "ClusterSuspended"),
+        (observed_cluster(credentials={"monitor": {"secretName": "m"}}), "CredentialsMissing"),
+        (cluster(status=TWIN), "ClusterDuplicate"),
+        (cluster(status=BROKEN), "ClusterUnreachable"),
+        (cluster(), "ClusterNotObserved"),
+    ],
+)
+def test_what_keeps_work_from_a_cluster_is_named(found: Any, reason: str) -> None:
+    told = obstacle(found, "operational", Role.BACKUP)
+    assert told is not None
+    assert told.reason == reason
+    assert "operational" in told.message or told.message
+
+
+def test_nothing_keeps_work_from_a_cluster_that_answers() -> None:
+    assert obstacle(observed_cluster(), "operational", Role.BACKUP) is None
+
+
+def test_what_a_pod_mounts_is_what_its_task_reads() -> None:
+    secured = observed_cluster(tls={"mode": "verify-full", "ca": {"kind": "ConfigMap", "name": "ca"}})
+    used = secured.spec.credentials.backup
+    assert used is not None
+    where = address(secured)
+    assert (where.tls_mode, where.ca_file) == ("verify-full", "/pgwarden/secrets/database/ca.crt")
+    sources = volume(secured, used)["projected"]["sources"]
+    assert [next(iter(source)) for source in sources] == ["secret", "configMap"]
+    assert [(each.kind, each.name) for each in wanted(secured, Role.BACKUP)] == [
+        ("Secret", "backup-role"),
+        ("ConfigMap", "ca"),
+    ]
+    assert address(observed_cluster()).ca_file is None
