@@ -7,6 +7,7 @@ the tests' label, every write by an operator that a chart installed elsewhere. I
 
 from __future__ import annotations
 
+import base64
 import json
 import secrets
 import socket
@@ -189,10 +190,19 @@ class Workplace:
         self.wait(lambda: self.ready(kind, name), f"{kind} {name} to be Ready", seconds=seconds)
         return self.get(kind, name)
 
-    def psql(self, query: str, *, database: str = "analytics", pod: str = "analytics-0") -> str:
-        """The superuser's answer in a pod of PostgreSQL."""
-        command = ["exec", "-i", pod, "-c", "postgres", "--", *PSQL, "-U", "postgres", "-d", database]
+    def psql(self, query: str, *, database: str = "analytics") -> str:
+        """The server's answer to its superuser."""
+        command = ["exec", "-i", "analytics-0", "-c", "postgres", "--", *PSQL, "-U", "postgres", "-d", database]
         return self.kubectl(*command, text=query).strip()
+
+    def restored_psql(self, query: str, instance: str, *, database: str = "analytics") -> str:
+        """The answer of a restored instance to its superuser, who comes with the password of the instance's Secret."""
+        secret = json.loads(self.kubectl("get", "secret", f"{instance}-superuser", "--output=json"))
+        user, password = (base64.b64decode(secret["data"][key]).decode() for key in ("username", "password"))
+        script = 'read -r PGPASSWORD; export PGPASSWORD; exec "$@"'
+        command = [*PSQL, "-h", "127.0.0.1", "-U", user, "-d", database]
+        inside = ["exec", "-i", f"{instance}-0", "-c", "postgres", "--", "sh", "-c", script, "sh", *command]
+        return self.kubectl(*inside, text=f"{password}\n{query}").strip()
 
     def records(self, backup_id: str = "") -> list[str]:
         """Paths of the backup.json files in the claim: each lists a backup."""

@@ -79,7 +79,7 @@ def work_is_done_once(absence: Absence) -> None:
     assert migration["status"]["currentVersion"] == "1"
     assert place.psql("SELECT version, attempts FROM pgwarden.migrations", database=name) == "1|1"
     assert place.psql("SELECT count(*) FROM once", database=name) == "1"
-    assert place.psql("SELECT count(*) FROM kept", pod=f"{name}-0") == "1000"
+    assert place.restored_psql("SELECT count(*) FROM kept", name) == "1000"
     assert len(place.owned("StatefulSet", absence.uids[RESTORE])) == 1
 
 
