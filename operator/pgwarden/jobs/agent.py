@@ -69,14 +69,17 @@ class AgentContext:
     output: TextIO = field(default_factory=lambda: sys.stdout)
     clock: Callable[[], float] = time.monotonic
     _last: float = float("-inf")
-    _last_step: str = ""
+    _last_work: tuple[str, str] = ("", "")
 
     def progress(self, step: str, done: int = 0, total: int = 0, *, unit: str = "bytes", detail: str = "") -> None:
-        """Prints a line of progress, at most one a second for each step."""
+        """Prints a line of progress, at most one a second while step and detail stay the same.
+
+        Another detail is told at once: it may be a migration that runs for an hour, without a line in between.
+        """
         now = self.clock()
-        if step == self._last_step and now - self._last < PROGRESS_INTERVAL_SECONDS and done != total:
+        if (step, detail) == self._last_work and now - self._last < PROGRESS_INTERVAL_SECONDS and done != total:
             return
-        self._last, self._last_step = now, step
+        self._last, self._last_work = now, (step, detail)
         line = Progress(nonce=self.task.nonce, step=step, done=done, total=total, unit=unit, detail=detail)
         print(line.model_dump_json(), file=self.output, flush=True)
 
