@@ -15,15 +15,12 @@ from pgwarden.jobs.errors import TaskError
 from pgwarden.restores.paths import RestorePaths
 from pgwarden.restores.unpack import Placer, Unpacker, volume_full_is_told
 from pgwarden.restores.volume import free_bytes
-from pgwarden.restores.wal_segments import is_wal_file, segments_between
+from pgwarden.restores.wal_segments import is_wal_file, room_to_recover, segments_between
 from pgwarden.storage.layout import join
 from pgwarden.storage.objects import read_object
 from pgwarden.storage.store import Store
 
 PG_WAL = "pg_wal"
-SPARE_SEGMENTS = 8
-"""Recovery copies the WAL it replays, and begins a new timeline."""
-SPARE_BYTES = 64 << 20
 POLL_SECONDS = 0.5
 
 
@@ -119,7 +116,7 @@ def needed_bytes(record: BackupRecord) -> int:
     """What the volume must have free: all files, and WAL twice, because recovery copies it."""
     segment_bytes = record.server.wal_segment_bytes
     segments = segments_between(record.timeline, record.start_lsn, record.stop_lsn, segment_bytes)
-    return record.plain_bytes + (len(segments) + SPARE_SEGMENTS) * segment_bytes + SPARE_BYTES
+    return room_to_recover(record.plain_bytes, len(segments), segment_bytes)
 
 
 def check_space(record: BackupRecord, paths: RestorePaths) -> None:

@@ -18,11 +18,12 @@ from pgwarden.jobs.task import Progress
 from pgwarden.restores.contract import RecoverReport
 from pgwarden.restores.progress import steps_of
 from pgwarden.restores.resource import RestoreRequest, RestoreRequestStatus
+from pgwarden.restores.wal_segments import USUAL_SEGMENT_BYTES, parse_lsn, room_to_recover
 
 WAIT_SECONDS = 10.0
 START_LOOK_SECONDS = 2.0
-# Files plus the WAL that came with the backup, and room to recover in.
-SPACE_FACTOR = 1.1
+# What a file system keeps for itself: ext4 about 5%.
+FILE_SYSTEM_FACTOR = 1.05
 PORT = 5432
 
 
@@ -141,14 +142,23 @@ def start(
 def too_small(request: RestoreRequest, backup: DatabaseBackup | None) -> Obstacle | None:
     """A claim that cannot hold the backup is refused before anything is made."""
     size = request.spec.target.new_instance.storage.size
-    needed = int((backup.status.plain_bytes or 0) * SPACE_FACTOR) if backup is not None else 0
+    needed = space_needed(backup) if backup is not None else 0
     if parse_quantity(size) >= needed:
         return None
     message = (
-        f"target.newInstance.storage.size {size} is too small: the backup needs at least {human_bytes(needed)}."
+        f"target.newInstance.storage.size {size} is too small: restoring and recovering the backup takes at least"
+        f" {human_bytes(needed)}, and the instance needs room to grow."
         " Make a new RestoreRequest with a larger claim"
     )
     return Obstacle("VolumeTooSmall", message)
+
+
+def space_needed(backup: DatabaseBackup) -> int:
+    """Bytes the claim must have at least; the Job, which sees the volume, counts again with what is really free."""
+    status = backup.status
+    wal = parse_lsn(status.stop_lsn) - parse_lsn(status.start_lsn) if status.stop_lsn and status.start_lsn else 0
+    segments = wal // USUAL_SEGMENT_BYTES + 1
+    return int(room_to_recover(status.plain_bytes or 0, segments, USUAL_SEGMENT_BYTES) * FILE_SYSTEM_FACTOR)
 
 
 def cancelled(request: RestoreRequest, status: RestoreRequestStatus, observed: ObservedRestore) -> RestorePlan:

@@ -1,4 +1,4 @@
-"""Names of WAL files. Pure.
+"""Names of WAL files, and the room they take. Pure.
 
 A segment's name is timeline, high and low part of its number, eight hexadecimal digits each; a history file's is its
 timeline (PostgreSQL, src/include/access/xlog_internal.h, XLogFileName and TLHistoryFileName).
@@ -10,6 +10,11 @@ import re
 
 SEGMENT_NAME = re.compile(r"[0-9A-F]{24}")
 HISTORY_NAME = re.compile(r"[0-9A-F]{8}\.history")
+USUAL_SEGMENT_BYTES = 16 << 20
+"""initdb's default of --wal-segsize."""
+SPARE_SEGMENTS = 8
+"""Recovery copies the WAL it replays, and begins a new timeline."""
+SPARE_BYTES = 64 << 20
 
 
 def parse_lsn(text: str) -> int:
@@ -39,3 +44,8 @@ def segments_between(timeline: int, start_lsn: str, stop_lsn: str, segment_bytes
 def is_wal_file(name: str) -> bool:
     """Whether a file of pg_wal is one that recovery may ask for: a segment or a history file."""
     return bool(SEGMENT_NAME.fullmatch(name) or HISTORY_NAME.fullmatch(name))
+
+
+def room_to_recover(plain_bytes: int, segments: int, segment_bytes: int) -> int:
+    """Bytes a volume must have free for a backup of `plain_bytes`: all files, and WAL twice, as recovery copies it."""
+    return plain_bytes + (segments + SPARE_SEGMENTS) * segment_bytes + SPARE_BYTES
