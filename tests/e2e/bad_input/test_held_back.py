@@ -67,8 +67,8 @@ def held(place: Place) -> Place:
     )
     place.until("databasebackup", "for-paused", is_ready)
     place.apply(
-        restore("paused", "for-paused", size="256Mi", suspend=True),
-        restore("powerful", "for-paused", size="256Mi", jobTemplate=OTHER),
+        restore("paused", "for-paused", size="512Mi", suspend=True),
+        restore("powerful", "for-paused", size="512Mi", jobTemplate=OTHER),
     )
     return place
 

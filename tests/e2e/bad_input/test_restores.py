@@ -13,7 +13,7 @@ BACKUPS = {"truncated": "shelf", "altered": "shelf", "sealed": "sealed"}
 FIND = 'object=$(find "$0" -name base.tar.zst.00000); test -s "$object"; chmod u+w "$object"'
 CUT = 'truncate --size=1000000 "$object"'
 CHANGE = "printf 'x' | dd of=\"$object\" bs=1 seek=100000 conv=notrunc status=none"
-IMAGE = {"name": "imageless", "image": "localhost/not-there:1", "storage": {"size": "256Mi"}}
+IMAGE = {"name": "imageless", "image": "localhost/not-there:1", "storage": {"size": "512Mi"}}
 CHECK = {"name": "nobody is missing", "database": "postgres", "query": "SELECT 'two'", "expect": "three"}
 
 
@@ -22,27 +22,27 @@ def requests() -> dict[str, tuple[Body, str, tuple[str, ...]]]:
     absent = {"name": "no-identity", "key": "identity"}
     return {
         "from-truncated": (
-            restore("from-truncated", "truncated", size="256Mi"),
+            restore("from-truncated", "truncated", size="512Mi"),
             "ObjectDamaged",
             ("base.tar.zst.00000", "store", "Restore another backup"),
         ),
         "from-altered": (
-            restore("from-altered", "altered", size="256Mi"),
+            restore("from-altered", "altered", size="512Mi"),
             "ObjectDamaged",
             ("base.tar.zst.00000", "store", "Restore another backup"),
         ),
         "wrong-identity": (
-            restore("wrong-identity", "sealed", size="256Mi", identity=other),
+            restore("wrong-identity", "sealed", size="512Mi", identity=other),
             "WrongIdentity",
             (".age", "encrypted to other recipients", "identity"),
         ),
         "identity-absent": (
-            restore("identity-absent", "sealed", size="256Mi", identity=absent),
+            restore("identity-absent", "sealed", size="512Mi", identity=absent),
             "SecretMissing",
             ("Secret {namespace}/no-identity (age identity)", "does not exist"),
         ),
         "name-taken": (
-            restore("name-taken", "sealed", instance="sound", size="256Mi"),
+            restore("name-taken", "sealed", instance="sound", size="512Mi"),
             "NameTaken",
             ("the name sound is taken", "StatefulSet sound", "Choose another name in a new RestoreRequest"),
         ),
@@ -52,7 +52,7 @@ def requests() -> dict[str, tuple[Body, str, tuple[str, ...]]]:
             ("no DatabaseBackup not-there in this namespace",),
         ),
         "check-fails": (
-            restore("check-fails", "sealed", size="256Mi", checks=[CHECK]),
+            restore("check-fails", "sealed", size="512Mi", checks=[CHECK]),
             "CheckFailed",
             ("'nobody is missing'", "two", "three"),
         ),
@@ -100,7 +100,7 @@ def test_the_failed_step_is_marked(broken: Place) -> None:
 def test_an_encrypted_backup_without_identity_is_refused_until_one_is_named(broken: Place) -> None:
     recipients = broken.get("backupstore", "sealed")["spec"]["encryption"]["recipients"]
     broken.patch("backupstore", "sealed", {"spec": {"encryption": {"recipients": recipients, "identity": None}}})
-    broken.apply(restore("identityless", "sealed", size="256Mi"))
+    broken.apply(restore("identityless", "sealed", size="512Mi"))
     message = broken.said("restorerequest", "identityless", "Ready", "IdentityMissing")
     assert "DatabaseBackup sealed is encrypted and no identity is named" in message
     assert "set spec.identity" in message

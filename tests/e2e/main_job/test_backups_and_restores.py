@@ -110,7 +110,7 @@ def test_a_claim_that_is_too_small_is_refused_before_anything_is_made(
     body = platform.until("restorerequest", "tiny", is_stalled)
     stalled = condition(body, "Stalled")
     assert stalled["reason"] == "VolumeTooSmall"
-    assert "64Mi is too small: the backup needs at least" in stalled["message"]
+    assert "64Mi is too small: restoring and recovering the backup takes at least" in stalled["message"]
     assert "Make a new RestoreRequest with a larger claim" in stalled["message"]
     for kind, name in (("job", "tiny"), ("persistentvolumeclaim", "data-tiny-0"), ("secret", "tiny-superuser")):
         assert not [each for each in platform.list(kind) if each["metadata"]["name"].startswith(name)]

@@ -50,7 +50,7 @@ def furnish(place: Place) -> None:
         database_cluster("modern"),
         migration("modern", "modern", "modern", "one-file"),
         backup("first", "modern", "shelf"),
-        restore("again", "first", size="256Mi"),
+        restore("again", "first", size="512Mi"),
     )
 
 
