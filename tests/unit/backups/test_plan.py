@@ -29,7 +29,7 @@ from tests.support.objects import (
     written,
 )
 
-REPORT = {
+REPORT: dict[str, Any] = {
     "backupId": "b",
     "location": "shop/operational/1/backups/b",
     "startTime": "2026-11-23T11:00:00Z",
@@ -43,8 +43,8 @@ REPORT = {
     "storedBytes": 1 << 28,
     "objects": 3,
 }
-OPEN = {"attempts": [attempt()]}
-LAST = {"attempts": [attempt(MAX_ATTEMPTS, AttemptOutcome.FAILED, ago=999)]}
+OPEN: dict[str, Any] = {"attempts": [attempt()]}
+LAST: dict[str, Any] = {"attempts": [attempt(MAX_ATTEMPTS, AttemptOutcome.FAILED, ago=999)]}
 
 
 @pytest.mark.parametrize(

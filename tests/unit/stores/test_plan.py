@@ -55,9 +55,9 @@ def probed(ready: str = "True", writable: str = "True", *, next_in: float = -1, 
     return claim_store(status=status)
 
 
-FIRST = {"attempts": [attempt()]}
+FIRST: dict[str, Any] = {"attempts": [attempt()]}
 LAST_JOB = probe_job(claim_store(), ATTEMPTS_PER_PROBE)
-LAST = {"attempts": [attempt(ATTEMPTS_PER_PROBE, AttemptOutcome.FAILED, ago=999, job=LAST_JOB)]}
+LAST: dict[str, Any] = {"attempts": [attempt(ATTEMPTS_PER_PROBE, AttemptOutcome.FAILED, ago=999, job=LAST_JOB)]}
 
 
 @pytest.mark.parametrize(

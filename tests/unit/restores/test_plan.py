@@ -1,0 +1,147 @@
+"""What is done and said about a RestoreRequest: carried out once, and never again."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from pgwarden.backups.resource import DatabaseBackup
+from pgwarden.clusters.access import Obstacle
+from pgwarden.jobs.attempts import MAX_ATTEMPTS, AttemptOutcome
+from pgwarden.jobs.state import ABSENT, JobPhase, JobState
+from pgwarden.jobs.task import Progress
+from pgwarden.restores.plan import ObservedRestore, finished, plan
+from pgwarden.restores.resource import RestoreRequest
+from tests.support.objects import (
+    IN_FORCE,
+    NOW,
+    STUCK,
+    WORKING,
+    attempt,
+    ended_job,
+    failure,
+    job_state,
+    kstatus,
+    restorable_backup,
+    restore_request,
+    said,
+    success,
+    written,
+)
+
+REPORT: dict[str, Any] = {
+    "endLsn": "0/3000110",
+    "timeline": 2,
+    "systemIdentifier": "7301",
+    "checks": [{"name": "a", "passed": True}],
+}
+OPEN: dict[str, Any] = {"attempts": [attempt()], "startTime": "2026-11-23T11:59:00Z"}
+LAST: dict[str, Any] = {"attempts": [attempt(MAX_ATTEMPTS, AttemptOutcome.FAILED, ago=999)]}
+RECOVERED: dict[str, Any] = {**OPEN, "attempts": [attempt(1, AttemptOutcome.SUCCEEDED)], "restoredTo": "0/3000110"}
+
+
+def seen(job: JobState = ABSENT, backup: DatabaseBackup | None = None, **more: Any) -> ObservedRestore:
+    return ObservedRestore(backup=backup or restorable_backup(), job=job, **more)
+
+
+HUGE = restorable_backup(plainBytes=1 << 40)
+
+
+@pytest.mark.parametrize(
+    ("before", "observed", "triple", "reason", "starts", "makes"),
+    [
+        (restore_request(), seen(), WORKING, "Starting", 1, False),
+        (restore_request(suspend=True), seen(), WORKING, "Suspended", None, False),
+        (restore_request(), seen(obstacle=Obstacle("BackupNotReady", "x")), WORKING, "BackupNotReady", None, False),
+        (restore_request(), seen(refusal=Obstacle("NameTaken", "x")), STUCK, "NameTaken", None, False),
+        (restore_request(), seen(backup=HUGE), STUCK, "VolumeTooSmall", None, False),
+        (restore_request(), seen(busy="limits"), WORKING, "Queued", None, False),
+        (restore_request(status=OPEN), seen(job_state(JobPhase.QUEUED, reason="R")), WORKING, "R", None, False),
+        (restore_request(status=OPEN), seen(job_state(JobPhase.RUNNING)), WORKING, "Restoring", None, False),
+        (restore_request(status=OPEN), seen(ended_job(failure("WrongIdentity"))), STUCK, "WrongIdentity", None, False),
+        (
+            restore_request(status=OPEN),
+            seen(ended_job(failure("StoreUnreachable", retryable=True))),
+            WORKING,
+            "StoreUnreachable",
+            None,
+            False,
+        ),
+        (restore_request(status=LAST), seen(), STUCK, "Ended", None, False),
+        (restore_request(status=OPEN), seen(ended_job(success(**REPORT))), WORKING, "StartingInstance", None, True),
+        (restore_request(status=OPEN), seen(ended_job(success(a=1))), STUCK, "ReportUnreadable", None, False),
+        (restore_request(status=RECOVERED), seen(), WORKING, "StartingInstance", None, True),
+        (restore_request(status=RECOVERED), seen(instance_ready=True), IN_FORCE, "Completed", None, False),
+        (restore_request(cancel=True), seen(), STUCK, "Cancelled", None, False),
+        (restore_request(status=OPEN, cancel=True), seen(job_state(JobPhase.RUNNING)), STUCK, "Cancelled", None, False),
+    ],
+)
+def test_each_state_has_its_step_and_its_words(
+    before: RestoreRequest,
+    observed: ObservedRestore,
+    triple: tuple[str, ...],
+    reason: str,
+    starts: int | None,
+    makes: bool,
+) -> None:
+    result = plan(before, observed, NOW)
+    assert kstatus(result.judgments) == triple
+    assert said(result.judgments)[1] == reason
+    assert (result.attempt, result.make_instance) == (starts, makes)
+    after = restore_request(status=written(result, before))
+    assert finished(after) == (triple != WORKING)
+
+
+LOST = [ABSENT, ended_job(None), ended_job(success(**REPORT)), ended_job(failure()), job_state(JobPhase.QUEUED)]
+
+
+@pytest.mark.parametrize("job", LOST)
+@pytest.mark.parametrize("ready", [True, False])
+def test_once_recovered_no_other_job_comes_near_the_data(job: JobState, ready: bool) -> None:
+    for hours in (0, 1, 1000):
+        result = plan(restore_request(status=RECOVERED), seen(job, instance_ready=ready), NOW + timedelta(hours=hours))
+        assert result.attempt is None
+        assert kstatus(result.judgments) == (IN_FORCE if ready else WORKING)
+
+
+@pytest.mark.parametrize("job", [ABSENT, ended_job(failure()), job_state(JobPhase.RUNNING)])
+@pytest.mark.parametrize("spec", [{}, {"cancel": True}, {"suspend": True}])
+def test_a_finished_restore_is_never_begun_again(job: JobState, spec: dict[str, Any]) -> None:
+    done = written(plan(restore_request(status=RECOVERED), seen(instance_ready=True), NOW), restore_request())
+    result = plan(restore_request(status=done, **spec), seen(job), NOW + timedelta(days=9))
+    assert (result.attempt, result.make_instance, result.delete_job, result.judgments) == (None, False, None, [])
+
+
+def test_why_the_instance_cannot_be_made_is_told() -> None:
+    result = plan(restore_request(status=RECOVERED), seen(obstacle=Obstacle("StoreNotFound", "the store is gone")), NOW)
+    assert "the store is gone" in next(j.message for j in result.judgments if j.type == "Ready")
+
+
+def test_a_cancelled_restore_names_what_is_left() -> None:
+    before = restore_request(status=OPEN, cancel=True)
+    result = plan(before, seen(job_state(JobPhase.RUNNING)), NOW)
+    message = next(j.message for j in result.judgments if j.type == "Stalled")
+    assert result.delete_job == "job-1"
+    assert "data-rescued-0" in message
+    assert "rescued-superuser" in message
+    late = plan(restore_request(status=RECOVERED, cancel=True), seen(), NOW)
+    assert "StatefulSet" in next(j.message for j in late.judgments if j.type == "Stalled")
+
+
+def test_steps_follow_what_the_pod_tells() -> None:
+    progress = Progress(nonce="n", step="Fetch", done=1, total=4)
+    job = job_state(JobPhase.RUNNING)
+    status = written(plan(restore_request(status=OPEN), seen(job, progress=progress), NOW), restore_request())
+    states = {step["name"]: step["state"] for step in status["steps"]}
+    assert (states["Resolve"], states["Prepare"], states["Fetch"], states["Verify"]) == (
+        "Done", "Done", "Running", "Pending",
+    )  # fmt: skip
+    assert (status["step"], status["progress"]["percent"]) == ("Fetch", 25)
+
+
+def test_a_step_that_cannot_be_read_is_passed_over() -> None:
+    odd = success(steps=[{"name": "Fetch", "began": "yesterday"}])
+    job = job_state(JobPhase.RUNNING, told={"restore": odd})
+    assert kstatus(plan(restore_request(status=OPEN), seen(job), NOW).judgments) == WORKING
