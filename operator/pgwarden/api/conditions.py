@@ -99,7 +99,8 @@ def merge(
     """The new conditions list: `judgments` laid over `existing`.
 
     A condition's last_transition_time moves only when its status does. Conditions that no judgment names stay as
-    they were; where two name the same, the last one counts. Order is stable: that of `existing`, then new ones as judged.
+    they were; where two name the same, the last one counts. Order is stable: that of `existing`, then new ones as
+    judged.
     """
     result = {condition.type: condition for condition in existing}
     for judgment in {judgment.type: judgment for judgment in judgments}.values():
