@@ -128,7 +128,10 @@ class RestoreController:
             return None, Obstacle("SecretMissing", "; ".join(absent))
         server_image = self.server_image(request, found)
         if not server_image:
-            message = "no image of the server is known: set target.newInstance.image, or image of the DatabaseCluster"
+            message = (
+                "no image of the server is known: set image or workloadRef of the DatabaseCluster, or make a new"
+                " RestoreRequest with target.newInstance.image"
+            )
             return None, Obstacle("ServerImageUnknown", message)
         major = major_version(found.backup.status.postgres_version)
         image = agent_image(config, major)

@@ -31,7 +31,7 @@ _BUCKET = Meaning(
     "has no such bucket",
     "Create the bucket, or correct its name (and path style or virtual-host style) in the BackupStore.",
 )
-_FULL = Meaning("StoreFull", "is full", "Give the store more space or quota, or let retention remove more.")
+_FULL = Meaning("StoreFull", "is full", "Give the store more space or quota, or remove what is not needed.")
 _DENIED = Meaning(
     "StoreAccessDenied",
     "denies access",

@@ -162,7 +162,7 @@ def claim_error(store: Store, path: str, error: OSError) -> TaskError:
     """The TaskError that says what the file system said about an object."""
     what = f"the {store.name} refused {path or 'its root folder'}: {error.strerror or error}"
     if error.errno in FULL:
-        return TaskError("StoreFull", what, remedy="Make the claim larger, or let retention remove more.")
+        return TaskError("StoreFull", what, remedy="Make the claim larger, or remove what is not needed.")
     if error.errno == errno.EROFS:
         return TaskError(
             "StoreReadOnly", what, remedy="Mount the claim writable; a damaged file system turns read-only."
