@@ -29,7 +29,8 @@ def backup_obstacle(
     """What is not there yet: the backup, its store, or the identity that reads it."""
     name = request.spec.source.backup_ref.name
     if backup is None:
-        return Obstacle("BackupNotFound", f"there is no DatabaseBackup {name} in this namespace")
+        message = f"there is no DatabaseBackup {name} in this namespace; name one that exists in a new RestoreRequest"
+        return Obstacle("BackupNotFound", message)
     condition = find(backup.status.conditions, "Restorable")
     if condition is None or condition.status != Truth.TRUE:
         return Obstacle("BackupNotReady", f"DatabaseBackup {name} is not finished yet")
@@ -51,6 +52,6 @@ def name_taken(instance: str, others: Sequence[str]) -> Obstacle | None:
         return None
     message = (
         f"the name {instance} is taken: {', '.join(others)} exist and were not made for this request."
-        " Choose another name in a new RestoreRequest, or remove them if nothing needs them"
+        " Choose another name in a new RestoreRequest"
     )
     return Obstacle("NameTaken", message)

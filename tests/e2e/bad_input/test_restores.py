@@ -24,12 +24,12 @@ def requests() -> dict[str, tuple[Body, str, tuple[str, ...]]]:
         "from-truncated": (
             restore("from-truncated", "truncated", size="512Mi"),
             "ObjectDamaged",
-            ("base.tar.zst.00000", "store", "Restore another backup"),
+            ("base.tar.zst.00000", "store", "Use another backup"),
         ),
         "from-altered": (
             restore("from-altered", "altered", size="512Mi"),
             "ObjectDamaged",
-            ("base.tar.zst.00000", "store", "Restore another backup"),
+            ("base.tar.zst.00000", "store", "Use another backup"),
         ),
         "wrong-identity": (
             restore("wrong-identity", "sealed", size="512Mi", identity=other),
@@ -49,7 +49,7 @@ def requests() -> dict[str, tuple[Body, str, tuple[str, ...]]]:
         "backup-absent": (
             restore("backup-absent", "not-there"),
             "BackupNotFound",
-            ("no DatabaseBackup not-there in this namespace",),
+            ("no DatabaseBackup not-there in this namespace", "new RestoreRequest"),
         ),
         "check-fails": (
             restore("check-fails", "sealed", size="512Mi", checks=[CHECK]),
