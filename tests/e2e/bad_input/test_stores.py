@@ -110,7 +110,7 @@ def broken(place: Place, read_only_class: str) -> Place:
         secret("wrong-key", access_key_id=root["access_key_id"], secret_access_key="wrong-secret-key"),
         config_map("bucket-ca", Place(place.cluster, S3).get("configmap", "s3-ca")["data"]),
         claim("read-only", "64Mi", read_only_class),
-        claim("small", "16Mi"),
+        claim("small", "3Mi"),
         *(store(name, **spec) for name, (spec, _, _) in BROKEN.items()),
         store("small", claim={"name": "small"}),
         store("paused", claim={"name": "shelf"}, prefix="paused", suspend=True),
