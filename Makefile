@@ -63,7 +63,7 @@ image: ## The images of operator and agents, loaded into the cluster
 install: .venv cluster-up image ## pgwarden, installed through its chart with the images just built
 	@$(CLUSTER_ENV)
 	helm upgrade --install pgwarden charts/pgwarden --namespace pgwarden-system --create-namespace \
-		--values hack/values-dev.yaml --take-ownership --set crds.adopt=true --wait --timeout 3m
+		--values hack/values-dev.yaml --take-ownership --force-conflicts --set crds.adopt=true --wait --timeout 3m
 
 docs: .venv generate ## The documentation as a site, its generated part brought up to date
 	@hack/docs.sh

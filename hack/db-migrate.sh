@@ -33,7 +33,7 @@ namespace=${NAMESPACE:-default}
 case $verb in
     status) ;;
     up)
-        patch="{\"spec\": {\"version\": $([ -n "$to" ] && printf '"%s"' "$to" || echo null)}}"
+        patch="{\"spec\": {\"version\": $([ -n "$to" ] && printf '"%s"' "$to" || echo null), \"down\": {\"allow\": false}}}"
         kubectl --namespace "$namespace" patch "$object" --type merge --patch "$patch"
         ;;
     down)
@@ -54,3 +54,5 @@ if [ "$verb" != status ]; then
         --for 'jsonpath={.status.conditions[?(@.type=="Reconciling")].status}=False' >/dev/null
 fi
 kubectl --namespace "$namespace" get "$object" --output wide
+ready=$(kubectl --namespace "$namespace" get "$object" --output 'jsonpath={.status.conditions[?(@.type=="Ready")].status}')
+[ "$verb" = status ] || [ "$ready" = True ]

@@ -47,6 +47,8 @@ def platform(demo: Demo) -> None:
         demo.run(
             *("helm", "upgrade", "--install", "pgwarden", "charts/pgwarden", "--namespace", "pgwarden-system"),
             *("--create-namespace", "--values", "hack/values-dev.yaml", "--take-ownership", "--set", "crds.adopt=true"),
+            # Kinds that somebody has applied with kubectl are taken over too.
+            "--force-conflicts",
             *("--wait", "--timeout", "3m"),
         )
         # The images carry the same names each time; pods that run older ones have to go.

@@ -9,7 +9,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Any, ClassVar, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 
 from pgwarden.api.names import to_api_name
 
@@ -33,8 +33,18 @@ Quantity = Annotated[
     StringConstraints(min_length=1, max_length=32, pattern=r"^[0-9]+(\.[0-9]+)?(m|k|Ki|M|Mi|G|Gi|T|Ti|P|Pi)?$"),
     Field(json_schema_extra={"x-kubernetes-int-or-string": True}),
 ]
+
+
+def checked_identifier(name: str) -> str:
+    """`name`, unless PostgreSQL would cut it: another database or role may bear what is left. Raises ValueError."""
+    size = len(name.encode())
+    if size > 63:
+        raise ValueError(f"the name has {size} bytes, and PostgreSQL cuts names at 63 bytes")
+    return name
+
+
 # PostgreSQL cuts identifiers at NAMEDATALEN - 1 = 63 bytes; any character but NUL is allowed in them.
-Identifier = Annotated[str, StringConstraints(min_length=1, max_length=63)]
+Identifier = Annotated[str, StringConstraints(min_length=1, max_length=63), AfterValidator(checked_identifier)]
 Word = Annotated[str, StringConstraints(max_length=63)]
 Sentence = Annotated[str, StringConstraints(max_length=1024)]
 Text = Annotated[str, StringConstraints(max_length=32768)]

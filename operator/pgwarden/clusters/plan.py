@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
-from pgwarden.api.conditions import Judgment, Truth, find, in_progress, judge, ready
+from pgwarden.api.conditions import Judgment, Truth, find, in_progress, judge, ready, stalled
 from pgwarden.api.quantities import human_bytes, rounded
 from pgwarden.clusters.resource import (
     DatabaseCluster,
@@ -53,7 +53,10 @@ def plan(cluster: DatabaseCluster, observed: ObservedCluster, now: datetime) -> 
         judgments.append(judge(REACHABLE, None, "MonitorNotRunning", observed.monitor_problem))
     elif not seen_before(cluster):
         judgments.append(judge(REACHABLE, None, "NotObservedYet", "the monitor has not answered yet"))
-    judgments.append(duplication(cluster, observed))
+    duplicate = duplication(cluster, observed)
+    if duplicate.status == Truth.TRUE:
+        judgments = [*stalled(duplicate.reason, duplicate.message), *(j for j in judgments if j.type == REACHABLE)]
+    judgments.append(duplicate)
     return Plan(status=status, judgments=judgments, notices=notices(cluster, judgments))
 
 

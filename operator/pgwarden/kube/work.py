@@ -7,7 +7,7 @@ from typing import Any
 
 import structlog
 
-from pgwarden.api.conditions import in_progress, stalled
+from pgwarden.api.conditions import Truth, in_progress, judge, stalled
 from pgwarden.api.status import Attempt, Status
 from pgwarden.jobs.attempts import begin
 from pgwarden.jobs.names import OPERATION_LABEL, OWNER_UID_LABEL, SYSTEM_IDENTIFIER_LABEL
@@ -151,7 +151,9 @@ def refuse(plan: Plan, before: Status, error: KubeError) -> float | None:
     quota = error.status == 403
     reason = error.reason if error.reason == "NameTaken" else "JobForbidden" if quota else "JobRefused"
     message = f"the API server refused what this needs: {error.message}"
-    plan.judgments = [j for j in plan.judgments if j.type not in ("Ready", "Reconciling", "Stalled")]
+    others = [j for j in plan.judgments if j.type not in ("Ready", "Reconciling", "Stalled")]
+    # What is unknown (Writable, Restorable) is unknown for this reason now.
+    plan.judgments = [judge(j.type, None, reason, message) if j.status == Truth.UNKNOWN else j for j in others]
     waits = quota or error.reason == "Conflict"
     if waits:
         plan.judgments += in_progress(reason, message)

@@ -19,7 +19,7 @@ from psycopg.pq import abc
 
 from pgwarden.jobs.errors import TaskError
 from pgwarden.jobs.files import DatabaseAddress
-from pgwarden.postgres.failure import credentials_missing, diagnose
+from pgwarden.postgres.failure import VERIFYING_MODES, credentials_missing, diagnose
 
 CONNECT_TIMEOUT_SECONDS = 10
 OLDEST_SERVER = 150000
@@ -106,6 +106,9 @@ def connection_parameters(
         "gssencmode": "disable",
         **KEEPALIVES,
     }
+    if address.tls_mode not in VERIFYING_MODES:
+        # The server has not proved who it is: whoever answers could ask for the password in clear text.
+        parameters["require_auth"] = "!password"
     if address.ca_file is not None:
         parameters["sslrootcert"] = address.ca_file
     return parameters

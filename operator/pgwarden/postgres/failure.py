@@ -43,6 +43,12 @@ def _verdict(pattern: str, reason: str, message: str, remedy: str, *, retryable:
 # src/backend/{libpq/auth.c,postmaster/postmaster.c,utils/init/postinit.c,replication/walsender.c}.
 VERDICTS = (
     _verdict(
+        r'authentication method requirement "!password" failed',
+        "CleartextPasswordRefused",
+        "{server} asks for the password in clear text, and has not proved who it is",
+        "Use scram-sha-256 in the server's pg_hba.conf, or tls mode verify-full with tls.ca.",
+    ),
+    _verdict(
         "server does not support SSL",
         "TLSRefused",
         "{server} does not offer TLS, and tls mode {mode} insists on it",

@@ -7,6 +7,7 @@ and a user's own queries run as a role that may read everything and do nothing e
 
 from __future__ import annotations
 
+import select
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ from pgwarden.postgres.connection import (
 )
 
 PORT = 5432
+ANSWER_POLL_SECONDS = 0.1
 BOOTSTRAP_SUPERUSER_OID = 10
 CHECK_TIMEOUT = "10min"
 APPLICATION_NAME = "pgwarden/recover"
@@ -118,7 +120,7 @@ class RestoredServer:
 def read_answer(connection: pq.abc.PGconn) -> Answer:
     """Reads the results of a query in single-row mode to their end."""
     value, rows, error = None, 0, ""
-    while (result := connection.get_result()) is not None:
+    while (result := next_result(connection)) is not None:
         if result.status == pq.ExecStatus.SINGLE_TUPLE:
             if not rows and result.nfields:
                 first = result.get_value(0, 0)
@@ -129,6 +131,16 @@ def read_answer(connection: pq.abc.PGconn) -> Answer:
             if result.status in (pq.ExecStatus.COPY_OUT, pq.ExecStatus.COPY_IN, pq.ExecStatus.COPY_BOTH):
                 return Answer(error="a check is a query that answers rows, not COPY")
     return Answer(value, rows, error)
+
+
+def next_result(connection: pq.abc.PGconn) -> pq.abc.PGresult | None:
+    """The next result, waited for outside libpq: a blocking libpq call would hold up every other thread, and with
+    them the heartbeat without which the server is shut down.
+    """
+    while connection.is_busy():
+        if select.select([connection.socket], [], [], ANSWER_POLL_SECONDS)[0]:
+            connection.consume_input()
+    return connection.get_result()
 
 
 def one_line(error: object) -> str:

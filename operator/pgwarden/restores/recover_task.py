@@ -80,9 +80,9 @@ class Recovery:
             self.shut_down()
         with self.steps.step("VerifyFiles"):
             inspection.checks.append(self.verify_files())
-        report = self.report(inspection, end)
-        self.tell(report)
-        self.refuse_failed_checks(report)
+            report = self.report(inspection, end)
+            self.tell(report)
+            self.refuse_failed_checks(report)
         with self.steps.step("HandOver"):
             self.write_final_configuration(inspection, report)
         report.steps = self.steps.reports

@@ -26,8 +26,8 @@ class S3Credentials(Model):
 class S3(Model):
     """A bucket of an S3-compatible server."""
 
-    endpoint: Annotated[str, Field(max_length=512, pattern=r"^https?://[^/?#\s]+/?$")]
-    """URL of the server, without the bucket, for example https://s3.example.com."""
+    endpoint: Annotated[str, Field(max_length=512, pattern=r"^https?://[^/?#@\s]+/?$")]
+    """URL of the server, without the bucket and without credentials, for example https://s3.example.com."""
     bucket: Annotated[str, Field(min_length=3, max_length=63, pattern=r"^[a-z0-9][-.a-z0-9]*[a-z0-9]$")]
     """Name of the bucket; it must exist."""
     region: Annotated[str, Field(min_length=1, max_length=63)] = "us-east-1"

@@ -209,3 +209,17 @@ def test_standby_that_is_still_starting(new_postgres: Callable[..., PostgresServ
     error = failure(server.address())
     assert error.reason == "ServerStarting"
     assert error.retryable
+
+
+def test_the_password_never_goes_in_clear_text_to_a_server_that_has_not_proved_itself(
+    new_postgres: Callable[..., PostgresServer],
+) -> None:
+    server = new_postgres(17, tls=True)
+    assert server.tls
+    server.write_hba(HBA.replace("scram-sha-256", "password"))
+    server.reload()
+    error = failure(server.address(tls_mode="require"))
+    assert error.reason == "CleartextPasswordRefused"
+    assert "verify-full" in error.remedy
+    proved = server.address(tls_mode="verify-full").model_copy(update={"ca_file": str(server.tls.authority)})
+    connect(proved, "test").close()

@@ -13,6 +13,7 @@ from pgwarden.monitoring.contract import ClusterObservation, DatabaseObservation
 from tests.support.objects import (
     IN_FORCE,
     NOW,
+    STUCK,
     WORKING,
     cluster,
     condition,
@@ -73,7 +74,8 @@ YOUNGER = (NOW, "shop/younger")
         ),
         (ObservedCluster(observation=seen(replicas=[down("r")])), IN_FORCE, ("True", "ReplicaUnreachable"), "False"),
         (ObservedCluster(observation=seen(ago=61)), IN_FORCE, ("Unknown", "MonitorNotRunning"), "False"),
-        (ObservedCluster(observation=seen(), twins=[OLDER]), IN_FORCE, ("True", "Reachable"), "True"),
+        # The younger of two is not in force: nothing is done through it.
+        (ObservedCluster(observation=seen(), twins=[OLDER]), STUCK, ("True", "Reachable"), "True"),
         (ObservedCluster(observation=seen(), twins=[YOUNGER]), IN_FORCE, ("True", "Reachable"), "False"),
     ],
 )
