@@ -34,7 +34,7 @@ e2e: .venv cluster-up image ## Tests on the real cluster, with pgwarden installe
 	$(CLUSTER_ENV)
 	$(PYTEST) tests/e2e
 
-chaos: .venv cluster-up image ## The long half of the fault matrix
+chaos: .venv cluster-up image ## The fault matrix by itself; `make test` runs it too
 	@hack/test-packages.sh
 	$(CLUSTER_ENV)
 	$(PYTEST) tests/integration tests/e2e -m chaos
