@@ -6,7 +6,17 @@ from typing import Any
 
 import pytest
 
-from tests.support.place import Body, Place, condition, config_map, database_cluster, is_ready, migration, secret
+from tests.support.place import (
+    Body,
+    Place,
+    condition,
+    config_map,
+    database_cluster,
+    is_reachable,
+    is_stalled,
+    migration,
+    secret,
+)
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -74,7 +84,7 @@ def broken(place: Place) -> Place:
         config_map("files", {"1_a.up.sql": "SELECT 1"}),
         *(database_cluster(name, server="sound", **changes) for name, (changes, _, _) in BROKEN.items()),
         database_cluster("twin", server="sound"),
-        database_cluster("paused", server="sound", suspend=True),
+        database_cluster("paused", primary={"host": "nowhere"}, suspend=True),
         *(migration(f"on-{name}", name, "sound", "files") for name in ("twin", "unknown-host", "secret-absent")),
     )
     return place
@@ -92,13 +102,14 @@ def test_each_broken_layer_has_its_reason_and_remedy(broken: Place, name: str) -
 def test_a_missing_secret_is_picked_up_when_it_comes(broken: Place) -> None:
     broken.said("databasecluster", "secret-absent", "Ready", "SecretMissing")
     broken.apply(secret("nobodys", **broken.secret("sound-monitor")))
-    broken.until("databasecluster", "secret-absent", is_ready)
+    broken.until("databasecluster", "secret-absent", is_reachable)
 
 
 def test_of_two_objects_for_one_cluster_only_the_older_is_acted_on(broken: Place) -> None:
     message = broken.said("databasecluster", "twin", "DuplicateOf", "SameSystemIdentifier")
     assert f"DatabaseCluster {broken.namespace}/sound is older" in message
     assert "Delete one of the two" in message
+    assert is_stalled(broken.get("databasecluster", "twin"))
     told = broken.said("databasemigration", "on-twin", "Ready", "ClusterDuplicate")
     assert f"{broken.namespace}/sound" in told
 
