@@ -84,7 +84,7 @@ def broken(place: Place) -> Place:
         config_map("files", {"1_a.up.sql": "SELECT 1"}),
         *(database_cluster(name, server="sound", **changes) for name, (changes, _, _) in BROKEN.items()),
         database_cluster("twin", server="sound"),
-        database_cluster("paused", primary={"host": "nowhere"}, suspend=True),
+        database_cluster("paused", server="sound", primary={"host": "nowhere"}, suspend=True),
         *(migration(f"on-{name}", name, "sound", "files") for name in ("twin", "unknown-host", "secret-absent")),
     )
     return place
