@@ -30,6 +30,11 @@ class WriteLoad:
     """Added to each row, to make more WAL."""
     transactions_per_segment: int = 0
     """After how many transactions the next WAL segment is begun; 0 leaves it to the server."""
+    segments: int = 8
+    """How often that is done. Without an end to it a fast machine would make WAL faster than a slowed-down backup takes
+    it, the backup would never end, and its slot would keep WAL until the disk is full."""
+    pause_seconds: float = 0.01
+    """Between two transactions, for the same reason: less is written than the backup may send."""
     committed: list[tuple[int, int, int]] = field(default_factory=list)
     """(number, position before the transaction, position after its commit)."""
     _stop: threading.Event = field(default_factory=threading.Event)
@@ -66,10 +71,16 @@ class WriteLoad:
                 while not self._stop.is_set():
                     number += 1
                     self.committed.append((number, *self._write(connection, number)))
-                    if self.transactions_per_segment and number % self.transactions_per_segment == 0:
+                    if self.begins_a_segment(number):
                         connection.execute("SELECT pg_switch_wal()")
+                    self._stop.wait(self.pause_seconds)
         except BaseException as failure:  # raised where the block ends
             self._failure.append(failure)
+
+    def begins_a_segment(self, number: int) -> bool:
+        """Whether the next WAL segment is to be begun after that transaction."""
+        every = self.transactions_per_segment
+        return bool(every) and number % every == 0 and number // every <= self.segments
 
     def _write(self, connection: psycopg.Connection[Any], number: int) -> tuple[int, int]:
         before = position(connection)
