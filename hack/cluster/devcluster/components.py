@@ -210,7 +210,8 @@ def _kubelet() -> dict[str, Any]:
         "failSwapOn": False,
         "podLogsDir": str(config.LOGS / "pods"),
         "volumePluginDir": str(config.KUBELET_ROOT / "volume-plugins"),
-        "evictionHard": {"memory.available": "200Mi", "nodefs.available": "1Gi", "imagefs.available": "1Gi"},
+        # Not for want of disk: the kubelet would remove images first, and there is no registry to pull them from again.
+        "evictionHard": {"memory.available": "200Mi"},
         # Images are loaded by hand; one collected could not be pulled again.
         "imageGCHighThresholdPercent": 100,
         "maxPods": 250,
