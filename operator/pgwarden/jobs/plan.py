@@ -43,6 +43,8 @@ class Plan:
     """The Job to create."""
     delete_job: str | None = None
     """Name of a Job to end."""
+    written: bool = True
+    """False when the status could not be written because the object had changed: it is looked at again."""
     again_after: float | None = None
     """Seconds after which to look again; None waits for the next event or resync."""
 

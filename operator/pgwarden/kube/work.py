@@ -189,6 +189,7 @@ async def write_status(context: OperatorContext, type_: ResourceType, body: Body
         if newer is not None:
             context.cache.put(key, newer)
             context.wake(key)
+        plan.written = False
         return
     if context.cache.put(key, answer):
         for dependent in context.dependents(key):

@@ -64,7 +64,8 @@ class MigrationController:
             reserved(context, Operation.MIGRATE, identifier, migration.metadata.uid) if result.start else nullcontext()
         ):
             again = await apply(context, self.type, body, migration.status, result)
-        await bury_all(context, key.namespace, migration.metadata.uid)
+        if result.written:
+            await bury_all(context, key.namespace, migration.metadata.uid)
         return again
 
     def prepare(self, result: MigrationPlan, migration: DatabaseMigration, cluster: DatabaseCluster | None) -> None:

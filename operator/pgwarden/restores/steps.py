@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 
 from pgwarden.jobs.agent import AgentContext
+from pgwarden.jobs.errors import TaskError
 from pgwarden.restores.contract import RecoverReport, StepReport
 
 MAX_DATABASES = 20
@@ -26,7 +27,12 @@ class Steps:
         """One step; one that fails is not written down."""
         started = datetime.now(UTC)
         self.context.progress(name)
-        yield
+        try:
+            yield
+        except TaskError as error:
+            # Whoever reads the failure learns from those that are done which one it was.
+            error.report.setdefault("steps", [told.model_dump(mode="json", by_alias=True) for told in self.reports])
+            raise
         self.reports.append(StepReport(name=name, started=started, finished=datetime.now(UTC)))
 
 
