@@ -72,7 +72,7 @@ class BackupController:
         identifier = cluster.status.system_identifier if cluster is not None else ""
         with reserved(context, Operation.BACKUP, identifier, backup.metadata.uid) if result.start else nullcontext():
             again = await apply(context, self.type, body, backup.status, result)
-        if state.ended:
+        if state.ended and result.written:
             await bury_all(context, key.namespace, backup.metadata.uid)
         return again
 

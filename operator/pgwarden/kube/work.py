@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
@@ -208,6 +209,11 @@ async def bury(context: OperatorContext, namespace: str, state: JobState) -> Non
             raise
         return
     context.cache.put(Key("Job", namespace, state.name), answer)
+
+
+def open_job(attempts: Sequence[Attempt]) -> str:
+    """Name of the Job whose result does not stand in the status yet; empty when there is none."""
+    return attempts[-1].job if attempts and attempts[-1].completion_time is None else ""
 
 
 async def bury_all(context: OperatorContext, namespace: str, owner_uid: str, *, but: str = "") -> None:

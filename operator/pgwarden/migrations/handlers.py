@@ -17,7 +17,7 @@ from pgwarden.kube.objects import find, read
 from pgwarden.kube.room import no_room, reserved
 from pgwarden.kube.secrets import config_map_files, missing
 from pgwarden.kube.types import DATABASE_MIGRATIONS
-from pgwarden.kube.work import apply, bury_all, observe_job
+from pgwarden.kube.work import apply, bury_all, observe_job, open_job
 from pgwarden.migrations.files import Parsed, parse
 from pgwarden.migrations.plan import (
     MigrationPlan,
@@ -65,7 +65,9 @@ class MigrationController:
         ):
             again = await apply(context, self.type, body, migration.status, result)
         if result.written:
-            await bury_all(context, key.namespace, migration.metadata.uid)
+            # A Job that ended while the status was being written has not told its result yet.
+            now = read(DatabaseMigration, context.cache.get(key) or body)
+            await bury_all(context, key.namespace, migration.metadata.uid, but=open_job(now.status.attempts))
         return again
 
     def prepare(self, result: MigrationPlan, migration: DatabaseMigration, cluster: DatabaseCluster | None) -> None:

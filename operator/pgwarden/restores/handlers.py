@@ -98,7 +98,7 @@ class RestoreController:
             result.create = instance(request, around)
         with reserved(context, Operation.RESTORE, "", request.metadata.uid) if result.start else nullcontext():
             again = await apply(context, self.type, body, request.status, result)
-        if state.ended:
+        if state.ended and result.written:
             await bury_all(context, key.namespace, request.metadata.uid)
         return again
 
