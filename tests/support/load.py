@@ -9,7 +9,7 @@ from typing import Any
 
 import psycopg
 
-from pgwarden.restores.wal_segments import parse_lsn
+from pgwarden.api.wal import parse_lsn
 
 from .postgres import PostgresServer, wait_until
 

@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from pgwarden.api.wal import is_wal_file, room_to_recover, segments_between
 from pgwarden.backups.record import Archive, ArchiveObject, BackupRecord, StoredObject
 from pgwarden.jobs.agent import AgentContext
 from pgwarden.jobs.errors import TaskError
 from pgwarden.restores.paths import RestorePaths
 from pgwarden.restores.unpack import Placer, Unpacker, volume_full_is_told
 from pgwarden.restores.volume import free_bytes
-from pgwarden.restores.wal_segments import is_wal_file, room_to_recover, segments_between
 from pgwarden.storage.layout import join
 from pgwarden.storage.objects import read_object
 from pgwarden.storage.store import Store

@@ -8,6 +8,7 @@ from datetime import datetime
 
 from pgwarden.api.conditions import Judgment, find, in_progress, ready, stalled
 from pgwarden.api.quantities import human_bytes, human_seconds, parse_quantity
+from pgwarden.api.wal import USUAL_SEGMENT_BYTES, parse_lsn, room_to_recover
 from pgwarden.backups.resource import DatabaseBackup
 from pgwarden.clusters.access import Obstacle
 from pgwarden.jobs.attempts import Decision, Verdict, decide
@@ -18,7 +19,6 @@ from pgwarden.jobs.task import Progress
 from pgwarden.restores.contract import RecoverReport
 from pgwarden.restores.progress import steps_of
 from pgwarden.restores.resource import RestoreRequest, RestoreRequestStatus
-from pgwarden.restores.wal_segments import USUAL_SEGMENT_BYTES, parse_lsn, room_to_recover
 
 WAIT_SECONDS = 10.0
 START_LOOK_SECONDS = 2.0

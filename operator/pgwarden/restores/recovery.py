@@ -7,6 +7,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from pgwarden.api.wal import parse_lsn
 from pgwarden.backups.record import BackupRecord
 from pgwarden.jobs.agent import AgentContext
 from pgwarden.jobs.errors import TaskError
@@ -17,7 +18,6 @@ from pgwarden.restores.durable import write_durably
 from pgwarden.restores.paths import RestorePaths
 from pgwarden.restores.server import POLL_SECONDS, RecoveryServer
 from pgwarden.restores.wal_queue import CarriedWAL, WALQueue, sizes_of
-from pgwarden.restores.wal_segments import parse_lsn
 
 DEFAULT_SUPERUSER = "postgres"
 USUAL_DATABASES = ("postgres", "template1")

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 
-from pgwarden.restores.wal_segments import HISTORY_NAME, segments_between
+from pgwarden.api.wal import HISTORY_NAME, segments_between
 
 PARTS = ("present", "absent", "requests")
 

@@ -7,6 +7,12 @@ All paths are relative to the store's prefix, with `/` between their parts:
                                       /backups/<backup id>/attempt-<number>-<random>/base.tar.zst.00000[.age]
                                                                                     /<oid>.tar.zst.00000[.age]
                                                                                     /backup_manifest.zst[.age]
+                                      /wal/<timeline>/<segment>.zst[.age]               a whole WAL segment
+                                                     /<segment>.tail.<start>-<end>.zst[.age]  of an unfinished one
+                                                     /<timeline>.history                as PostgreSQL wrote it
+                                      /moments/<time>-<timeline>-<position>.json        when the WAL was where
+                                      /logical/<backup id>/backup.json                  written last, as above
+                                      /logical/<backup id>/attempt-<number>-<random>/...
 
 Each attempt at a backup writes into a folder of its own, so that what a killed attempt left behind can neither
 collide with the next one nor be taken for a part of it. The random part is there because Kubernetes may start the pod
@@ -16,6 +22,7 @@ of one attempt twice. Only objects that backup.json names belong to the backup.
 from __future__ import annotations
 
 import re
+from datetime import UTC, datetime
 from typing import Annotated
 
 from pydantic import AfterValidator
@@ -26,6 +33,9 @@ FIRST_ARCHIVE = "0001"
 """Id of a cluster's first archive. Ids count up when an archive has to be abandoned for a new one."""
 ARCHIVE_FILE = "archive.json"
 BACKUPS_FOLDER = "backups"
+LOGICAL_FOLDER = "logical"
+WAL_FOLDER = "wal"
+MOMENTS_FOLDER = "moments"
 RECORD_FILE = "backup.json"
 AGE_SUFFIX = ".age"
 MAX_PATH_BYTES = 1024
@@ -101,3 +111,40 @@ def archive_object(attempt: str, archive_name: str, number: int, *, encrypted: b
 def manifest_object(attempt: str, *, encrypted: bool) -> str:
     """PostgreSQL's backup_manifest, inside the backup's folder."""
     return join(attempt, f"backup_manifest.zst{AGE_SUFFIX if encrypted else ''}")
+
+
+def logical_folder(archive: str, backup_id: str) -> str:
+    """The folder of one logical backup: its location."""
+    return join(archive, LOGICAL_FOLDER, backup_id)
+
+
+def timeline_folder(archive: str, timeline: int) -> str:
+    """The folder of all WAL of one timeline."""
+    return join(archive, WAL_FOLDER, f"{timeline:08X}")
+
+
+def segment_object(archive: str, segment: str, *, encrypted: bool) -> str:
+    """A whole WAL segment; `segment` is PostgreSQL's name for it."""
+    return join(archive, WAL_FOLDER, segment[:8], f"{segment}.zst{AGE_SUFFIX if encrypted else ''}")
+
+
+def tail_object(archive: str, segment: str, start: int, end: int, *, encrypted: bool) -> str:
+    """The bytes from `start` up to, and not including, `end` of a segment that is not finished yet."""
+    name = f"{segment}.tail.{start:08X}-{end:08X}.zst{AGE_SUFFIX if encrypted else ''}"
+    return join(archive, WAL_FOLDER, segment[:8], name)
+
+
+def history_object(archive: str, timeline: int) -> str:
+    """The history file of a timeline; it holds no data, and is kept as PostgreSQL wrote it."""
+    return join(archive, WAL_FOLDER, f"{timeline:08X}", f"{timeline:08X}.history")
+
+
+def moments_folder(archive: str) -> str:
+    """The folder of the index from server time to WAL position."""
+    return join(archive, MOMENTS_FOLDER)
+
+
+def moments_object(archive: str, time: datetime, timeline: int, position: int) -> str:
+    """One piece of that index, named after the last moment in it; names sort by time."""
+    name = f"{time.astimezone(UTC):%Y%m%dT%H%M%SZ}-{timeline:08X}-{position:016X}.json"
+    return join(archive, MOMENTS_FOLDER, name)

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pgwarden.api.wal import format_lsn, parse_lsn, segment_name, segments_between
 from pgwarden.restores.wal_queue import Answer, CarriedWAL, WALQueue, sizes_of
-from pgwarden.restores.wal_segments import format_lsn, parse_lsn, segment_name, segments_between
 
 SEGMENT = 16 << 20
 FIRST, SECOND, THIRD = (segment_name(1, number, SEGMENT) for number in (3, 4, 5))

@@ -28,6 +28,22 @@ def format_lsn(position: int) -> str:
     return f"{position >> 32:X}/{position & 0xFFFFFFFF:X}"
 
 
+def timeline_of(name: str) -> int:
+    """The timeline of a segment or a history file, from its name."""
+    return int(name[:8], 16)
+
+
+def segment_start(name: str, segment_bytes: int) -> int:
+    """The position at which the segment `name` begins, in bytes."""
+    segments_per_id = (1 << 32) // segment_bytes
+    return (int(name[8:16], 16) * segments_per_id + int(name[16:24], 16)) * segment_bytes
+
+
+def history_name(timeline: int) -> str:
+    """The name of the history file of a timeline."""
+    return f"{timeline:08X}.history"
+
+
 def segment_name(timeline: int, number: int, segment_bytes: int) -> str:
     """The name of the segment that begins at `number * segment_bytes`."""
     segments_per_id = (1 << 32) // segment_bytes
