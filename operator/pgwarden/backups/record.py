@@ -7,16 +7,19 @@ Readers ignore fields they do not know and refuse a schema version above their o
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, computed_field, model_validator
 from pydantic.alias_generators import to_camel
 
 from pgwarden.api.model import LSN, SystemIdentifier
+from pgwarden.backups.incremental_floor import below_floor, floor_of, release
 from pgwarden.jobs.errors import TaskError
 from pgwarden.storage.layout import ObjectPath
 
 RECORD_VERSION = 1
+BackupId = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][-A-Za-z0-9._]{0,62}$")]
+"""`<YYYYMMDDTHHMMSSZ>-<full|incr|logical>-<hash>`: the name of a folder below `backups/`."""
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
@@ -158,14 +161,31 @@ class Server(RecordModel):
     databases: list[Database] = Field(default_factory=list)
 
 
+class Authentication(RecordModel):
+    """Who wrote the record: age does not say."""
+
+    key_id: str
+    """Which key: the beginning of its SHA-256."""
+    hmac_sha256: Sha256
+    """HMAC-SHA-256 of the record without this field, as `pgwarden.storage.authenticity` makes it."""
+
+
 class BackupRecord(RecordModel):
-    """backup.json."""
+    """backup.json of a physical backup; that of a logical one (`type` "logical") has another form."""
 
     schema_version: Annotated[int, Field(ge=1)] = RECORD_VERSION
     pgwarden_version: str
     backup_id: str
     attempt: int
-    type: Literal["full"] = "full"
+    type: Literal["full", "incremental"] = "full"
+    parent_id: BackupId | None = None
+    """Incrementals: the backup in the same archive that it holds the changes since."""
+    chain: list[BackupId] = Field(default_factory=list)
+    """Incrementals: all backups that a restore needs beside this one, the full first, the parent last."""
+    chain_version_num: int | None = None
+    """Incrementals: the lowest version that a backup of the chain was taken with."""
+    policy: str = ""
+    """Name of the BackupPolicy that asked for it; empty when a person did."""
     cluster_uid: str
     """UID of the DatabaseCluster the archive belongs to."""
     system_identifier: SystemIdentifier
@@ -190,14 +210,55 @@ class BackupRecord(RecordModel):
     tablespaces: list[Tablespace] = Field(default_factory=list)
     recipients: list[str] = Field(default_factory=list)
     """age recipients the objects are encrypted to; empty means not encrypted."""
+    catalogue_recipient: str = ""
+    """age recipient that the manifest alone is encrypted to as well, so that incrementals can be taken on it."""
     compression: str
     """For example `zstd level 3`."""
     restore_by_hand: list[str]
     """A bash script, line by line, that restores the backup with age, zstd, tar and PostgreSQL's own tools."""
 
+    authentication: Authentication | None = None
+    """None when it was written without the store's catalogue key."""
+
+    @model_validator(mode="after")
+    def _has_a_chain_where_it_needs_one(self) -> Self:
+        if self.type == "full" and (self.parent_id is not None or self.chain):
+            raise ValueError("a full backup has no parent")
+        if self.type == "incremental" and (not self.chain or self.chain[-1] != self.parent_id):
+            raise ValueError("the chain of an incremental backup ends with its parent")
+        return self
+
+    @computed_field  # type: ignore[prop-decorator]
+    @property
+    def untrusted(self) -> bool:
+        """An incremental of a server that is now known to have missed changes: kept, never relied on, never a parent.
+
+        Judged anew by every reader, because the fault may become known after the backup was taken.
+        """
+        return bool(self.untrusted_reason)
+
+    @computed_field  # type: ignore[prop-decorator]
+    @property
+    def untrusted_reason(self) -> str:
+        """Why it is untrusted; empty when it is not. Full backups are not concerned."""
+        if self.type == "full":
+            return ""
+        oldest = min(self.server.version_num, self.chain_version_num or self.server.version_num)
+        if not below_floor(oldest):
+            return ""
+        return (
+            f"it holds changes that PostgreSQL {release(oldest)} told of: incremental backups are to be trusted "
+            f"from {floor_of(oldest)} on"
+        )
+
     @property
     def encrypted(self) -> bool:
         return bool(self.recipients)
+
+    @property
+    def reliable(self) -> bool:
+        """Whether a restore may begin with it and an incremental may be taken on it."""
+        return not self.damaged and not self.untrusted
 
     @property
     def objects(self) -> list[StoredObject]:
