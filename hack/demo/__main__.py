@@ -96,7 +96,7 @@ def migrations(demo: Demo) -> None:
         )
     with demo.step("Its fix") as outcome:
         add_files(demo, "operational-fixed")
-        body = demo.wait("databasemigration", "operational", is_ready_with("10"), timeout=180)
+        body = demo.wait("databasemigration", "operational", is_ready_with("10"), timeout=180, mended=body)
         outcome.append(f"operational at version {body['status']['currentVersion']}")
 
 

@@ -83,11 +83,21 @@ class Demo:
         body: dict[str, Any] = json.loads(self.kubectl("get", kind, name, "--output", "json"))
         return body
 
-    def wait(self, kind: str, name: str, until: Callable[[dict[str, Any]], bool], *, timeout: float) -> dict[str, Any]:
+    def wait(
+        self,
+        kind: str,
+        name: str,
+        until: Callable[[dict[str, Any]], bool],
+        *,
+        timeout: float,
+        mended: dict[str, Any] | None = None,
+    ) -> dict[str, Any]:
         """Waits until the object is as wanted, and shows what it says meanwhile.
 
+        `mended` is the object as it was when a person had helped it already: the operator may not have looked since.
         Raises DemoError when the time is over or only a person could help (Stalled).
         """
+        past = condition(mended or {}, "Stalled")
         deadline, said = time.monotonic() + timeout, ""
         while True:
             body = self.get(kind, name)
@@ -97,8 +107,9 @@ class Demo:
                 self.console.print(f"  {kind}/{name}: {says}", soft_wrap=True)
             if until(body):
                 return body
-            if condition(body, "Stalled").get("status") == "True":
-                raise DemoError(f"{kind}/{name} is stuck: {condition(body, 'Stalled').get('message')}")
+            stalled = condition(body, "Stalled")
+            if stalled.get("status") == "True" and stalled != past:
+                raise DemoError(f"{kind}/{name} is stuck: {stalled.get('message')}")
             if time.monotonic() > deadline:
                 raise DemoError(f"{kind}/{name} took longer than {timeout:.0f} s; it last said: {said}")
             time.sleep(POLL_SECONDS)
