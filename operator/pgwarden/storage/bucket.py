@@ -35,6 +35,8 @@ MOST_PARTS = 10_000
 UPLOADS_AT_ONCE = 4
 READ_BYTES = 8 << 20
 READS_AHEAD = 3
+LISTED_AT_ONCE = 1000
+"""As many as S3 gives in one answer."""
 CLIENT_OPTIONS = {"connect_timeout": "5s", "timeout": "120s"}
 RETRIES: dict[str, object] = {"max_retries": 6, "retry_timeout": timedelta(minutes=2)}
 
@@ -154,12 +156,20 @@ class BucketStore(Store):
                 raise trouble from error
         return ObjectInfo(path, int(found["size"]))
 
-    def list(self, folder: str) -> Iterator[ObjectInfo]:
+    def list(self, folder: str, *, after: str = "") -> Iterator[ObjectInfo]:
+        below = self._key(folder) if folder else self._prefix
+        offset = self._key(after) if after else None
+        with self._failures(folder):
+            for batch in obstore.list(self._bucket, below or None, offset=offset, chunk_size=LISTED_AT_ONCE):
+                for found in batch:
+                    path = found["path"].removeprefix(f"{self._prefix}/")
+                    yield ObjectInfo(path, int(found["size"]), found["last_modified"])
+
+    def folders(self, folder: str) -> set[str]:
         below = self._key(folder) if folder else self._prefix
         with self._failures(folder):
-            for batch in obstore.list(self._bucket, below or None):
-                for found in batch:
-                    yield ObjectInfo(found["path"].removeprefix(f"{self._prefix}/"), int(found["size"]))
+            found = obstore.list_with_delimiter(self._bucket, below or None)["common_prefixes"]
+        return {path.rstrip("/").rsplit("/", 1)[-1] for path in found}
 
     def delete(self, path: str) -> None:
         with self._failures(path):

@@ -13,6 +13,7 @@ import secrets
 import stat
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 
 from pgwarden.jobs.errors import TaskError
@@ -105,15 +106,28 @@ class ClaimStore(Store):
                 return None
             return ObjectInfo(path, status.st_size) if stat.S_ISREG(status.st_mode) else None
 
-    def list(self, folder: str) -> Iterator[ObjectInfo]:
+    def list(self, folder: str, *, after: str = "") -> Iterator[ObjectInfo]:
         root = self._file(folder) if folder else self._root
         with self._failures(folder):
             for directory, folders, names in os.walk(root, onerror=_raise_unless_missing):
                 folders[:] = [name for name in folders if not hidden(name)]
-                for name in names:
-                    file = Path(directory, name)
-                    if not hidden(name) and not file.is_symlink():
-                        yield ObjectInfo(file.relative_to(self._root).as_posix(), file.stat().st_size)
+                below = Path(directory).relative_to(self._root).as_posix()
+                for name in sorted(names):
+                    path = name if below == "." else f"{below}/{name}"
+                    if path > after and not hidden(name):
+                        found = _regular_file(directory, name)
+                        if found is not None:
+                            yield ObjectInfo(path, found.st_size, datetime.fromtimestamp(found.st_mtime, UTC))
+
+    def folders(self, folder: str) -> set[str]:
+        root = self._file(folder) if folder else self._root
+        with self._failures(folder):
+            if not root.is_dir():
+                return set()
+            with os.scandir(root) as entries:
+                return {
+                    entry.name for entry in entries if not hidden(entry.name) and entry.is_dir(follow_symlinks=False)
+                }
 
     def delete(self, path: str) -> None:
         file = self._file(path)
@@ -183,6 +197,15 @@ def claim_error(store: Store, path: str, error: OSError) -> TaskError:
 def hidden(name: str) -> bool:
     """Whether a name is no object's: one that is being written, or what a file system keeps for itself."""
     return name.startswith(".") or name == "lost+found"
+
+
+def _regular_file(directory: str, name: str) -> os.stat_result | None:
+    """What is known of a file; None when it is none, or was deleted since it was listed."""
+    try:
+        found = os.lstat(f"{directory}/{name}")
+    except FileNotFoundError:
+        return None
+    return found if stat.S_ISREG(found.st_mode) else None
 
 
 def sync_folder(folder: Path) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from datetime import datetime
 
 from pgwarden.jobs.errors import TaskError
 from pgwarden.jobs.files import StoreLocation
@@ -30,6 +31,8 @@ class ObjectInfo:
 
     path: str
     size: int
+    modified: datetime | None = None
+    """When it was written, by the store's clock; None where it was not asked for."""
 
 
 @dataclass(frozen=True)
@@ -72,8 +75,13 @@ class Store(ABC):
         """What is known of an object, None when it does not exist."""
 
     @abstractmethod
-    def list(self, folder: str) -> Iterator[ObjectInfo]:
-        """Every object below a folder ("" is the whole store), in no certain order."""
+    def list(self, folder: str, *, after: str = "") -> Iterator[ObjectInfo]:
+        """Every object below a folder ("" is the whole store), in no certain order; those that sort after the path
+        `after` only, where it is given."""
+
+    @abstractmethod
+    def folders(self, folder: str) -> set[str]:
+        """Names of the folders right below a folder, without a look at what lies in them."""
 
     @abstractmethod
     def delete(self, path: str) -> None:

@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -92,6 +93,24 @@ def test_missing_objects_are_named(store: Store) -> None:
             read()
         assert reason(caught) == "ObjectMissing"
         assert "a/gone" in caught.value.message
+
+
+def test_a_listing_begins_after_a_name_and_tells_when_objects_were_written(store: Store) -> None:
+    begin = datetime.now(UTC) - timedelta(seconds=2)
+    for name in ("w/1/a", "w/1/b", "w/1/c", "w/2/a"):
+        store.put(name, b"x")
+    assert [info.path for info in store.list("w/1", after="w/1/a")] == ["w/1/b", "w/1/c"]
+    modified = [info.modified for info in store.list("w")]
+    assert len(modified) == 4
+    assert all(time is not None and begin < time < datetime.now(UTC) + timedelta(seconds=2) for time in modified)
+
+
+def test_folders_are_named_without_a_look_into_them(store: Store) -> None:
+    for name in ("w/1/a", "w/1/deep/b", "w/2/a", "w/file"):
+        store.put(name, b"x")
+    assert store.folders("w") == {"1", "2"}
+    assert store.folders("") == {"w"}
+    assert store.folders("nothing") == set()
 
 
 def test_listing_what_does_not_exist_is_empty(store: Store) -> None:
