@@ -11,10 +11,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from pgwarden.backups.contract import ArchiveIdentity, BackupReport, BackupTask
+from pgwarden.backups.contract import BackupReport, BackupTask
 from pgwarden.backups.record import BackupRecord, read_record
 from pgwarden.jobs.agent import AgentContext, perform
-from pgwarden.jobs.files import DatabaseAddress, StoreLocation
+from pgwarden.jobs.files import ArchiveIdentity, DatabaseAddress, StoreLocation
 from pgwarden.jobs.task import ObjectRef, Operation, Outcome, Result, Task
 from pgwarden.storage import layout
 from pgwarden.storage.store import open_store

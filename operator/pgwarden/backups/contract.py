@@ -7,17 +7,8 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field
 
-from pgwarden.jobs.files import DatabaseAddress, StoreLocation
-from pgwarden.jobs.task import ContractModel, Operation, Payload, Report
-
-
-class ArchiveIdentity(ContractModel):
-    """Whose backups these are; becomes `<prefix>/<namespace>/<cluster>/<archive id>/archive.json`."""
-
-    namespace: str
-    cluster: str
-    cluster_uid: str
-    """UID of the DatabaseCluster that owns the archive."""
+from pgwarden.jobs.files import ArchiveIdentity, DatabaseAddress, StoreLocation
+from pgwarden.jobs.task import Operation, Payload, Report
 
 
 class BackupTask(Payload):

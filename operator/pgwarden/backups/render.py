@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from pgwarden.backups.contract import ArchiveIdentity, BackupTask
+from pgwarden.backups.contract import BackupTask
 from pgwarden.backups.plan import backup_id
 from pgwarden.backups.resource import DatabaseBackup
 from pgwarden.clusters.access import Role, address, credential, mount, volume
 from pgwarden.clusters.resource import DatabaseCluster
+from pgwarden.jobs.files import ArchiveIdentity
 from pgwarden.jobs.render import JobRequest, Manifest, Owner, render_job
 from pgwarden.jobs.task import ObjectRef, Task
 from pgwarden.stores.access import location, mounts, volumes

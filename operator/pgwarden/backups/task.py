@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from pgwarden.backups.archive import claim_archive
 from pgwarden.backups.contract import BackupReport, BackupTask
 from pgwarden.backups.engine import Watcher, take_backup
 from pgwarden.backups.record import BackupRecord, read_record
 from pgwarden.jobs.agent import AgentContext, Done
 from pgwarden.storage import layout
+from pgwarden.storage.archive import claim_archive
 from pgwarden.storage.store import ObjectExists, Store, open_store
 
 __all__ = ["BackupTask", "run"]

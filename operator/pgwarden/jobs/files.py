@@ -1,4 +1,4 @@
-"""Where a pod finds what the operator mounts into it. Secrets reach an agent as files and in no other way."""
+"""Where a pod finds what the operator mounts into it, and whose an archive is. Secrets reach a pod as files alone."""
 
 from __future__ import annotations
 
@@ -55,3 +55,12 @@ class StoreLocation(ContractModel):
     """age recipients; empty means that objects are not encrypted."""
     identity_file: str | None = None
     """age identity, where a task has to read what was encrypted."""
+
+
+class ArchiveIdentity(ContractModel):
+    """Whose backups and WAL these are; becomes `<prefix>/<namespace>/<cluster>/<archive id>/archive.json`."""
+
+    namespace: str
+    cluster: str
+    cluster_uid: str
+    """UID of the DatabaseCluster that owns the archive."""

@@ -8,8 +8,12 @@ All paths are relative to the store's prefix, with `/` between their parts:
                                                                                     /<oid>.tar.zst.00000[.age]
                                                                                     /backup_manifest.zst[.age]
                                       /wal/<timeline>/<segment>.zst[.age]               a whole WAL segment
-                                                     /<segment>.tail.<start>-<end>.zst[.age]  of an unfinished one
+                                                     /<segment>.tail.<start>-<end>[.<digest>].zst[.age]  of an
+                                                                                                unfinished one
                                                      /<timeline>.history                as PostgreSQL wrote it
+                                      /wal/system.json                  whose WAL it is, and how long its segments are
+                                      /checksums/<timeline>/<segment>.sha256            of the plain segment
+                                      /gaps/<timeline>-<from>-<to>.json WAL that the archive never got, and why
                                       /moments/<time>-<timeline>-<position>.json        when the WAL was where
                                       /logical/<backup id>/backup.json                  written last, as above
                                       /logical/<backup id>/attempt-<number>-<random>/...
@@ -17,6 +21,11 @@ All paths are relative to the store's prefix, with `/` between their parts:
 Each attempt at a backup writes into a folder of its own, so that what a killed attempt left behind can neither
 collide with the next one nor be taken for a part of it. The random part is there because Kubernetes may start the pod
 of one attempt twice. Only objects that backup.json names belong to the backup.
+
+Whoever archives WAL has to know whether what is in the store already is what it holds itself, and cannot read what is
+encrypted. So the SHA-256 of a plain segment is created, in a folder that listings of WAL never see, *before* the
+segment: whoever comes second compares. Tails come every few seconds, so theirs is a part of their name instead, 16
+hexadecimal digits of it: tails that differ lie beside each other, and the next archiver sees which is not its own.
 """
 
 from __future__ import annotations
@@ -35,6 +44,8 @@ ARCHIVE_FILE = "archive.json"
 BACKUPS_FOLDER = "backups"
 LOGICAL_FOLDER = "logical"
 WAL_FOLDER = "wal"
+CHECKSUMS_FOLDER = "checksums"
+GAPS_FOLDER = "gaps"
 MOMENTS_FOLDER = "moments"
 RECORD_FILE = "backup.json"
 AGE_SUFFIX = ".age"
@@ -128,15 +139,39 @@ def segment_object(archive: str, segment: str, *, encrypted: bool) -> str:
     return join(archive, WAL_FOLDER, segment[:8], f"{segment}.zst{AGE_SUFFIX if encrypted else ''}")
 
 
-def tail_object(archive: str, segment: str, start: int, end: int, *, encrypted: bool) -> str:
-    """The bytes from `start` up to, and not including, `end` of a segment that is not finished yet."""
-    name = f"{segment}.tail.{start:08X}-{end:08X}.zst{AGE_SUFFIX if encrypted else ''}"
+def checksum_object(archive: str, segment: str) -> str:
+    """The SHA-256 of a plain segment, in the form that `sha256sum` reads; created before the segment."""
+    return join(archive, CHECKSUMS_FOLDER, segment[:8], f"{segment}.sha256")
+
+
+def tail_object(archive: str, segment: str, start: int, end: int, *, encrypted: bool, digest: str = "") -> str:
+    """The bytes from `start` up to, and not including, `end` of a segment that is not finished yet.
+
+    `digest` is the beginning of their SHA-256 in hexadecimal digits.
+    """
+    keyed = f".{digest}" if digest else ""
+    name = f"{segment}.tail.{start:08X}-{end:08X}{keyed}.zst{AGE_SUFFIX if encrypted else ''}"
     return join(archive, WAL_FOLDER, segment[:8], name)
 
 
 def history_object(archive: str, timeline: int) -> str:
     """The history file of a timeline; it holds no data, and is kept as PostgreSQL wrote it."""
     return join(archive, WAL_FOLDER, f"{timeline:08X}", f"{timeline:08X}.history")
+
+
+def system_object(archive: str) -> str:
+    """Whose WAL the archive holds: system identifier and bytes of a segment."""
+    return join(archive, WAL_FOLDER, "system.json")
+
+
+def gaps_folder(archive: str) -> str:
+    """The folder of what is known to be missing in the archive."""
+    return join(archive, GAPS_FOLDER)
+
+
+def gap_object(archive: str, timeline: int, start: int, end: int) -> str:
+    """Tells of WAL from `start` up to, and not including, `end` that the archive never got."""
+    return join(archive, GAPS_FOLDER, f"{timeline:08X}-{start:016X}-{end:016X}.json")
 
 
 def moments_folder(archive: str) -> str:

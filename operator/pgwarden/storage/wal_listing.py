@@ -13,7 +13,8 @@ from pgwarden.api.wal import segment_start, timeline_of
 from pgwarden.storage.store import ObjectInfo
 
 _NAME = re.compile(
-    r"(?P<segment>[0-9A-F]{24})(\.tail\.(?P<start>[0-9A-F]{8})-(?P<end>[0-9A-F]{8}))?\.zst(?P<age>\.age)?"
+    r"(?P<segment>[0-9A-F]{24})(\.tail\.(?P<start>[0-9A-F]{8})-(?P<end>[0-9A-F]{8})(\.(?P<digest>[0-9a-f]{16}))?)?"
+    r"\.zst(?P<age>\.age)?"
 )
 _HISTORY = re.compile(r"(?P<timeline>[0-9A-F]{8})\.history")
 
@@ -31,6 +32,8 @@ class WALPiece:
     """Whether the object holds the whole segment."""
     encrypted: bool
     stored_bytes: int
+    digest: str = ""
+    """The first 16 hexadecimal digits of the plain bytes' SHA-256, where the name holds them."""
 
 
 @dataclass(frozen=True, order=True)
@@ -61,6 +64,7 @@ def wal_piece(listed: ObjectInfo, segment_bytes: int) -> WALPiece | None:
         whole=whole,
         encrypted=match["age"] is not None,
         stored_bytes=listed.size,
+        digest=match["digest"] or "",
     )
 
 

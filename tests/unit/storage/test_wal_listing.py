@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import pairwise
 
@@ -35,6 +36,8 @@ def test_names_of_the_layout_are_read_back(encrypted: bool) -> None:
     tail = wal_piece(ObjectInfo(layout.tail_object(ARCHIVE, name, 8, 4096, encrypted=encrypted), 7), SEGMENT)
     assert tail is not None
     assert (tail.start, tail.end, tail.whole) == (5 * SEGMENT + 8, 5 * SEGMENT + 4096, False)
+    keyed = layout.tail_object(ARCHIVE, name, 8, 4096, encrypted=encrypted, digest="0123456789abcdef")
+    assert wal_piece(ObjectInfo(keyed, 7), SEGMENT) == replace(tail, path=keyed, digest="0123456789abcdef")
     assert history_timeline(layout.history_object(ARCHIVE, 3)) == 3
 
 

@@ -10,14 +10,14 @@ from datetime import datetime
 
 from pydantic import ValidationError
 
-from pgwarden.backups.contract import ArchiveIdentity
-from pgwarden.backups.record import RecordModel
 from pgwarden.jobs.errors import TaskError
+from pgwarden.jobs.files import ArchiveIdentity
+from pgwarden.jobs.task import ReportModel
 from pgwarden.storage import layout
 from pgwarden.storage.store import ObjectExists, Store
 
 
-class ArchiveFile(RecordModel):
+class ArchiveFile(ReportModel):
     """archive.json."""
 
     schema_version: int = 1
