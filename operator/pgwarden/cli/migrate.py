@@ -195,12 +195,15 @@ def ask(session: Session, doomed: list[Migration]) -> None:
     """Asks a person at a terminal; raises TaskError with reason NotConfirmed when nobody says yes."""
     names = ", ".join(str(migration) for migration in doomed)
     question = f"Revert {count(len(doomed), 'migration')} in {session.server}: {names}?"
-    if not (sys.stdin.isatty() and typer.confirm(question, err=True)):
+    if not sys.stdin.isatty():
         raise TaskError(
             "NotConfirmed",
-            f"nobody confirmed that {count(len(doomed), 'migration')} in {session.server} may be reverted: {names}",
+            f"nobody confirmed that {count(len(doomed), 'migration')} in {session.server} may be reverted: {names}; "
+            "nothing was changed",
             remedy="Run it in a terminal and answer yes, or add --yes.",
         )
+    if not typer.confirm(question, err=True):
+        raise TaskError("NotConfirmed", f"the answer was no, so nothing was changed in {session.server}")
 
 
 def person() -> str:

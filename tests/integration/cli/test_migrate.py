@@ -112,7 +112,7 @@ def test_an_edited_file_stands_out(shell: Shell) -> None:
 def test_down_is_not_done_unless_confirmed(shell: Shell) -> None:
     shell.run("up")
     code, _, errors = shell.run("down", "--to", "0")
-    assert (code, "NotConfirmed" in errors) == (1, True)
+    assert (code, "NotConfirmed" in errors, "nothing was changed" in errors) == (1, True, True)
     assert "at version 2" in shell.run("up")[1]
 
 
@@ -127,6 +127,8 @@ def test_down_asks_in_a_terminal(shell: Shell, answer: str, version: str) -> Non
     os.close(theirs)
     assert "Revert 1 migration in database" in errors and "2 orders" in errors
     assert process.returncode == (0 if version == "1" else 1)
+    # Whoever said no needs no advice to say yes.
+    assert ("nothing was changed" in errors, "answer yes" in errors) == (version == "2", False)
     assert json.loads(shell.run("status", "--json")[1])["currentVersion"] == version
 
 
