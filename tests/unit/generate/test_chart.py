@@ -176,6 +176,18 @@ def test_a_wrong_value_is_refused_and_named(setting: str, named: str) -> None:
     assert named in refusal.stderr
 
 
+def test_ports_for_jobs_that_no_policy_would_carry_are_refused() -> None:
+    refusal = template("--set", "networkPolicy.enabled=true,networkPolicy.jobEgressPorts={5432}")
+    assert refusal.returncode != 0
+    assert "networkPolicy.jobEgressPorts needs watch.namespaces" in refusal.stderr
+    narrowed = "networkPolicy.enabled=true,networkPolicy.jobEgressPorts={5432},watch.namespaces={one}"
+    policies = of_kind(render("--set", narrowed), "NetworkPolicy")
+    assert [p["spec"]["egress"][0]["ports"][-1]["port"] for p in policies if p["metadata"]["namespace"] == "one"] == [
+        5432,
+        5432,
+    ]
+
+
 @pytest.mark.parametrize("chart", ["pgwarden", "pgwarden-crds"])
 def test_every_value_is_described_and_every_described_value_exists(chart: str) -> None:
     folder = ROOT / "charts" / chart
