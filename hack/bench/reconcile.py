@@ -125,7 +125,7 @@ def finished_status(number: int) -> dict[str, Any]:
     """The status of a backup that was taken, as the operator writes it."""
     moment = "2026-11-01T02:00:00Z"
     name = f"20261101T020000Z-full-{number:010x}"
-    message = "1.2 GiB stored as 310.4 MiB in 12 s; restorable up to 5/3A000120"
+    message = "1.2Gi stored as 310Mi in 12 s; restorable up to 5/3A000120"
     states = {"Ready": "True", "Reconciling": "False", "Stalled": "False", "Restorable": "True"}
     return {
         "observedGeneration": 1,
@@ -161,7 +161,7 @@ def finished_status(number: int) -> dict[str, Any]:
         "systemIdentifier": "7563411918374651932",
         "plainBytes": 1288490188,
         "storedBytes": 325452831,
-        "size": "310.4 MiB",
+        "size": "310Mi",
         "durationSeconds": 12.0,
         "objects": 9,
         "tablespaces": 0,

@@ -12,6 +12,7 @@ from typing import Annotated, Any, ClassVar, Self
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 
 from pgwarden.api.names import to_api_name
+from pgwarden.api.quantities import QUANTITY
 
 GROUP = "pgwarden.dev"
 VERSION = "v1alpha1"
@@ -30,7 +31,7 @@ ImageName = Annotated[str, StringConstraints(min_length=1, max_length=512)]
 Quantity = Annotated[
     str,
     BeforeValidator(lambda value: str(value) if type(value) is int else value),
-    StringConstraints(min_length=1, max_length=32, pattern=r"^[0-9]+(\.[0-9]+)?(m|k|Ki|M|Mi|G|Gi|T|Ti|P|Pi)?$"),
+    StringConstraints(min_length=1, max_length=32, pattern=QUANTITY),
     Field(json_schema_extra={"x-kubernetes-int-or-string": True}),
 ]
 

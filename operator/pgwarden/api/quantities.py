@@ -2,54 +2,66 @@
 
 from __future__ import annotations
 
-import math
+import re
+from decimal import Decimal
 
-BINARY_UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
+# Kubernetes API reference, "Quantity": <number> then a decimal or binary suffix, or an exponent. Negative ones are left
+# out: nothing that is measured or asked for here can be one.
+QUANTITY = r"^\+?([0-9]+\.?[0-9]*|\.[0-9]+)(n|u|m|k|Ki|M|Mi|G|Gi|T|Ti|P|Pi|E|Ei|[eE][+-]?[0-9]{1,3})?$"
+LARGEST = 2**63 - 1
+"""Kubernetes caps quantities there."""
+BINARY_UNITS = (" B", "Ki", "Mi", "Gi", "Ti", "Pi", "Ei")
 MULTIPLIERS = {
-    "": 1,
-    "m": 0.001,
-    "k": 10**3,
-    "M": 10**6,
-    "G": 10**9,
-    "T": 10**12,
-    "P": 10**15,
-    "Ki": 2**10,
-    "Mi": 2**20,
-    "Gi": 2**30,
-    "Ti": 2**40,
-    "Pi": 2**50,
+    "": Decimal(1),
+    "n": Decimal("1e-9"),
+    "u": Decimal("1e-6"),
+    "m": Decimal("1e-3"),
+    "k": Decimal(10**3),
+    "M": Decimal(10**6),
+    "G": Decimal(10**9),
+    "T": Decimal(10**12),
+    "P": Decimal(10**15),
+    "E": Decimal(10**18),
+    "Ki": Decimal(2**10),
+    "Mi": Decimal(2**20),
+    "Gi": Decimal(2**30),
+    "Ti": Decimal(2**40),
+    "Pi": Decimal(2**50),
+    "Ei": Decimal(2**60),
 }
 
 
 def human_bytes(count: int) -> str:
-    """Bytes with three significant digits: 1536 -> `1.50 KiB`."""
-    value = float(count)
-    for unit in BINARY_UNITS:
-        if abs(value) < 1000 or unit == BINARY_UNITS[-1]:
-            break
-        value /= 1024
-    if unit == "B":
-        return f"{count} B"
-    digits = 0 if abs(value) >= 100 else 1 if abs(value) >= 10 else 2
-    return f"{value:.{digits}f} {unit}"
+    """Bytes in the binary unit that Kubernetes would use, with three digits: 1536 -> `1.5Ki`, 10 << 30 -> `10Gi`."""
+    power, shown = scaled(count)
+    return f"{shown.normalize():f}{BINARY_UNITS[power]}"
 
 
-def rounded(count: int, digits: int = 3) -> int:
-    """`count` rounded to so many significant digits."""
-    if count == 0:
-        return 0
-    scale = digits - 1 - math.floor(math.log10(abs(count)))
-    return round(count, scale)
+def rounded(count: int) -> int:
+    """Bytes rounded to what `human_bytes` shows of them, so that status and text agree and small growth is none."""
+    power, shown = scaled(count)
+    return int(shown * 1024**power)
+
+
+def scaled(count: int) -> tuple[int, Decimal]:
+    """`count` as (power of 1024, number with three digits, or four from 1000 to 1023)."""
+    power, value = 0, Decimal(count)
+    while True:
+        whole = len(str(abs(int(value))))
+        shown = round(value, max(0, 3 - whole))
+        if abs(shown) < 1024 or power == len(BINARY_UNITS) - 1:
+            return power, shown
+        power, value = power + 1, value / 1024
 
 
 def parse_quantity(text: str | int) -> int:
-    """A Kubernetes quantity (`10Gi`) in its base unit, rounded down. Raises ValueError."""
-    text = str(text).strip()
-    number = text.rstrip("mkKMGTPi")
-    suffix = text[len(number) :]
-    if suffix not in MULTIPLIERS:
+    """A Kubernetes quantity (`10Gi`, `1.5e3`, `2E`) in its base unit, rounded down. Raises ValueError."""
+    match = re.match(QUANTITY, str(text).strip())
+    if match is None:
         raise ValueError(f"{text!r} is not a quantity")
-    return int(float(number) * MULTIPLIERS[suffix])
+    number, suffix = match[1], match[2] or ""
+    multiplier = MULTIPLIERS[suffix] if suffix in MULTIPLIERS else Decimal(f"1{suffix}")
+    return int(min(Decimal(number) * multiplier, Decimal(LARGEST)))
 
 
 def human_seconds(seconds: float) -> str:

@@ -60,6 +60,8 @@ class WorkProgress(Model):
     """What is counted."""
     percent: int = 0
     """done of total."""
+    text: Word = ""
+    """The same for people: 42%, or what is done where nobody knows of how much."""
     detail: Annotated[str, Field(max_length=256)] = ""
     """What else is worth knowing."""
 

@@ -99,7 +99,7 @@ class DatabaseBackup(Resource):
             Column(name="Store", path=".spec.storeRef.name"),
             Column(name="Type", path=".spec.type"),
             Column(name="Restorable", path='.status.conditions[?(@.type=="Restorable")].status'),
-            Column(name="Progress", path=".status.progress.percent", type="integer"),
+            Column(name="Progress", path=".status.progress.text"),
             Column(name="Size", path=".status.size"),
             Column(name="Completed", path=".status.completionTime", type="date"),
             Column(name="Reason", path='.status.conditions[?(@.type=="Ready")].reason'),

@@ -10,6 +10,7 @@ from typing import TypeVar
 from pydantic import ValidationError
 
 from pgwarden.api.conditions import READY, STALLED, Judgment, Truth, find, merge
+from pgwarden.api.quantities import human_bytes
 from pgwarden.api.status import Status, WorkProgress, WorkStatus
 from pgwarden.jobs.render import Manifest
 from pgwarden.jobs.task import Progress, Report, Result
@@ -66,9 +67,17 @@ def with_progress(status: WorkStatusType, progress: Progress | None) -> WorkStat
         total=progress.total,
         unit=progress.unit[:63],
         percent=percent,
+        text=f"{percent}%" if progress.total else counted(progress),
         detail=progress.detail[:256],
     )
     return status.model_copy(update={"progress": shown})
+
+
+def counted(progress: Progress) -> str:
+    """How much is done, of nobody knows how much; empty while that is nothing."""
+    if not progress.done:
+        return ""
+    return human_bytes(progress.done) if progress.unit == "bytes" else f"{progress.done} {progress.unit}"[:63]
 
 
 def report_of(model: type[ReportType], result: Result | None) -> ReportType | None:

@@ -96,7 +96,8 @@ def plan(migration: DatabaseMigration, observed: ObservedMigration, now: datetim
         return said(migration, status, done(status), LOOK_AGAIN_SECONDS)
     if before.tried_digest != wanted:
         # What another set of files came to says nothing about this one.
-        status = status.model_copy(update={"attempts": [], "tried_digest": wanted, "failed": None})
+        unknown = {"failed": None, "applied": None, "pending": None}
+        status = status.model_copy(update={"attempts": [], "tried_digest": wanted, **unknown})
     decision = decide(status.attempts, observed.job, now=now)
     status = status.model_copy(update={"attempts": decision.attempts})
     return by_decision(migration, status, decision, observed, wanted)

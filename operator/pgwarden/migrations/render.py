@@ -8,7 +8,7 @@ from pgwarden.jobs.files import SOURCES
 from pgwarden.jobs.render import JobRequest, Manifest, Owner, render_job
 from pgwarden.jobs.task import ObjectRef, Task
 from pgwarden.migrations.contract import MigrateTask
-from pgwarden.migrations.resource import DatabaseMigration, MigrationSource
+from pgwarden.migrations.resource import DatabaseMigration
 
 
 def migrate(
@@ -63,19 +63,22 @@ def migrate(
 def source_volumes(migration: DatabaseMigration) -> list[Manifest]:
     """A volume for each ConfigMap."""
     return [
-        {"name": f"source-{index:02}", "configMap": {"name": source.config_map.name}}
-        for index, source in enumerate(migration.spec.sources)
+        {"name": f"source-{index:02}", "configMap": {"name": name}} for index, name in enumerate(config_maps(migration))
     ]
 
 
 def source_mounts(migration: DatabaseMigration) -> list[Manifest]:
-    """The mounts of `source_volumes`, one subfolder each, in the order they are named."""
+    """The mounts of `source_volumes`, one subfolder each.
+
+    A folder has its ConfigMap's name and nothing else, so that messages name a file as people know it:
+    `<ConfigMap>/<key>`. Versions order the files, not the folders.
+    """
     return [
-        {"name": f"source-{index:02}", "mountPath": f"{SOURCES}/{folder(index, source)}", "readOnly": True}
-        for index, source in enumerate(migration.spec.sources)
+        {"name": f"source-{index:02}", "mountPath": f"{SOURCES}/{name}", "readOnly": True}
+        for index, name in enumerate(config_maps(migration))
     ]
 
 
-def folder(index: int, source: MigrationSource) -> str:
-    """Folder of a source: its place in the list, and its name for whoever reads a message about one of its files."""
-    return f"{index:02}-{source.config_map.name[:200]}"
+def config_maps(migration: DatabaseMigration) -> list[str]:
+    """The names of the sources, each once."""
+    return list(dict.fromkeys(source.config_map.name for source in migration.spec.sources))

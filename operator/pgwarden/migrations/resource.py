@@ -77,10 +77,10 @@ class DatabaseMigrationStatus(WorkStatus):
     """Version that is wanted, worked out from spec.version and the files."""
     latest_version: Word = ""
     """Highest version of the files."""
-    applied: int = 0
-    """How many migrations of the files are applied."""
-    pending: int = 0
-    """How many are to be run."""
+    applied: int | None = None
+    """How many migrations of the files are applied; absent until a run has told."""
+    pending: int | None = None
+    """How many are to be run; absent until a run with these files and settings has told."""
     failed: MigrationFailure | None = None
     """The migration that failed last; absent when none did."""
     source_digest: Annotated[str, Field(max_length=64)] = ""

@@ -13,11 +13,51 @@ from pgwarden.api.references import JobTemplate, LocalReference, ResourceRequire
 from pgwarden.api.status import WorkStatus
 
 
-class RestoreSource(Model):
-    """What is restored."""
+class RecoveryPoint(Model):
+    """The moment to restore to: exactly one of time, lsn, xid, name, latest and immediate."""
 
-    backup_ref: LocalReference
-    """The DatabaseBackup."""
+    time: datetime | None = None
+    """What was committed until then."""
+    lsn: LSN | None = None
+    """A WAL position, such as 16/B374D848."""
+    xid: Annotated[str | None, Field(max_length=20, pattern=r"^[0-9]{1,20}$")] = None
+    """A transaction."""
+    name: Annotated[str | None, Field(min_length=1, max_length=63)] = None
+    """A restore point that was made with pg_create_restore_point."""
+    latest: bool = False
+    """All that is in the archive."""
+    immediate: bool = False
+    """The end of the backup, and nothing after it."""
+    timeline: Annotated[int | None, Field(ge=1, le=2147483647)] = None
+    """The timeline to recover along; without it the latest one."""
+    inclusive: bool = True
+    """Whether what lies exactly at time, lsn or xid is restored as well."""
+
+
+class RestoreSource(Model):
+    """What is restored: one backup, or a moment out of the archive of a cluster."""
+
+    backup_ref: LocalReference | None = None
+    """The DatabaseBackup to begin with; without a target its end is restored."""
+    policy_ref: LocalReference | None = None
+    """The BackupPolicy whose archive holds the moment; the backup to begin with is chosen."""
+    cluster_ref: LocalReference | None = None
+    """The DatabaseCluster whose archive holds the moment, together with storeRef."""
+    store_ref: LocalReference | None = None
+    """The BackupStore with that archive."""
+    target: Annotated[
+        RecoveryPoint | None,
+        Field(
+            json_schema_extra=rules(
+                (
+                    "(has(self.time) ? 1 : 0) + (has(self.lsn) ? 1 : 0) + (has(self.xid) ? 1 : 0)"
+                    " + (has(self.name) ? 1 : 0) + (self.latest ? 1 : 0) + (self.immediate ? 1 : 0) == 1",
+                    "exactly one of time, lsn, xid, name, latest and immediate says what to restore to",
+                ),
+            )
+        ),
+    ] = None
+    """The moment to restore to."""
 
 
 class NewInstanceStorage(Model):
@@ -65,7 +105,22 @@ class RestoreCheck(Model):
 class RestoreRequestSpec(Model):
     """What is to be restored, and where to."""
 
-    source: RestoreSource
+    source: Annotated[
+        RestoreSource,
+        Field(
+            json_schema_extra=rules(
+                (
+                    "(has(self.backupRef) ? 1 : 0) + (has(self.policyRef) ? 1 : 0) + (has(self.clusterRef) ? 1 : 0) == 1"
+                    " && has(self.clusterRef) == has(self.storeRef)",
+                    "exactly one source must be given: backupRef, policyRef, or clusterRef with storeRef",
+                ),
+                (
+                    "has(self.backupRef) || has(self.target)",
+                    "policyRef and clusterRef name an archive; target must say which moment of it to restore to",
+                ),
+            )
+        ),
+    ]
     """What is restored."""
     target: RestoreTarget
     """Where to."""
@@ -110,6 +165,23 @@ class Step(Model):
     """What came of it."""
 
 
+class ResolvedPoint(Model):
+    """Where the restore begins, and which way it goes: found out once by the Job."""
+
+    target: Annotated[str, Field(max_length=256)] = ""
+    """The target as it was understood."""
+    backup_id: Annotated[str, Field(alias="backupID", max_length=63)] = ""
+    """The backup that recovery begins with."""
+    chain: Annotated[list[Word], Field(max_length=64)] = Field(default_factory=list)
+    """All backups that are fetched: the full, its incrementals, that backup."""
+    timeline: int | None = None
+    """The timeline that recovery follows."""
+    lsn: LSN | None = None
+    """Recovery must come at least here."""
+    time: datetime | None = None
+    """When the server was known to be there."""
+
+
 class RestoreRequestStatus(WorkStatus):
     """Where it stands."""
 
@@ -126,10 +198,12 @@ class RestoreRequestStatus(WorkStatus):
     """The backup that is restored."""
     location: Annotated[str, Field(max_length=1024)] = ""
     """Its folder in the store."""
+    resolved: ResolvedPoint | None = None
+    """Where it begins, and which way it goes."""
     restored_to: LSN | None = None
     """WAL position the data were recovered to."""
     restored_time: datetime | None = None
-    """The moment the data are of: when the backup ended."""
+    """The moment the data are of: the target, the last commit that was replayed, or when the backup ended."""
     timeline: int | None = None
     """Timeline of the new instance."""
     host: Annotated[str, Field(max_length=253)] = ""
@@ -155,11 +229,11 @@ class RestoreRequest(Resource):
         short_names=("rr",),
         summary="One restore. It is carried out once; applied again it does nothing.",
         columns=(
-            Column(name="Backup", path=".spec.source.backupRef.name"),
+            Column(name="Backup", path=".status.backupID"),
             Column(name="Target", path=".spec.target.newInstance.name"),
             Column(name="Ready", path='.status.conditions[?(@.type=="Ready")].status'),
             Column(name="Step", path=".status.step"),
-            Column(name="Progress", path=".status.progress.percent", type="integer"),
+            Column(name="Progress", path=".status.progress.text"),
             Column(name="Completed", path=".status.completionTime", type="date"),
             Column(name="Reason", path='.status.conditions[?(@.type=="Ready")].reason'),
             Column(name="Host", path=".status.host", priority=1),

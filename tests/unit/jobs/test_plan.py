@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import pytest
+
 from pgwarden.api.conditions import in_progress, judge, ready, stalled
+from pgwarden.api.model import Resource
 from pgwarden.jobs.plan import QUIET, Plan, conclude, told, with_progress
 from pgwarden.jobs.task import Progress
+from pgwarden.kube.types import OWN_KINDS
 from tests.support.objects import NOW, backup, condition
 
 
@@ -41,3 +47,24 @@ def test_progress_is_shown_within_its_bounds() -> None:
     unknown = with_progress(backup().status, Progress(nonce="n", step="s", done=7)).progress
     assert unknown is not None
     assert unknown.percent == 0
+
+
+@pytest.mark.parametrize(
+    ("progress", "text"),
+    [
+        ({"done": 42, "total": 100}, "42%"),
+        ({"done": 0, "total": 100}, "0%"),
+        ({"done": 3 << 20}, "3Mi"),
+        ({"done": 7, "unit": "files"}, "7 files"),
+        ({}, ""),
+    ],
+)
+def test_progress_says_for_people_what_it_counts(progress: dict[str, Any], text: str) -> None:
+    shown = with_progress(backup().status, Progress(nonce="n", step="s", **progress)).progress
+    assert shown is not None
+    assert shown.text == text
+
+
+@pytest.mark.parametrize("kind", OWN_KINDS, ids=lambda kind: kind.INFO.kind)
+def test_no_column_shows_a_bare_number_for_progress(kind: type[Resource]) -> None:
+    assert not [column for column in kind.INFO.columns if column.path.endswith(".progress.percent")]

@@ -54,6 +54,13 @@ def migration_job(wanted: DatabaseMigration, name: str = "migrate-1") -> Manifes
     return migrate(wanted, observed_cluster(), name=name, attempt=3, nonce=NONCE, source_digest="d", **COMMON)
 
 
+def test_messages_name_a_migration_file_by_its_config_map_and_key() -> None:
+    wanted = migration(sources=[{"configMap": {"name": name}} for name in ("base", "more", "base")])
+    (container,) = migration_job(wanted)["spec"]["template"]["spec"]["containers"]
+    folders = [each["mountPath"] for each in container["volumeMounts"] if each["name"].startswith("source-")]
+    assert folders == ["/pgwarden/sources/base", "/pgwarden/sources/more"]
+
+
 def backup_job(store: BackupStore) -> Manifest:
     return full_backup(
         restorable_backup(), observed_cluster(), store, name="backup-1", attempt=1, nonce=NONCE, **COMMON

@@ -107,6 +107,15 @@ def test_a_failure_for_good_is_not_tried_again_when_its_job_is_cleared_away() ->
     assert written(plan(later, observed(ABSENT), NOW), later) == later.status.to_json()
 
 
+def test_how_much_is_pending_is_not_told_before_anybody_knows() -> None:
+    first = plan(migration(), observed(), NOW)
+    assert not {"pending", "applied"} & written(first, migration()).keys()
+    done = migration(status=written(plan(tried(attempt()), observed(ended_job(success(**REPORT))), NOW), migration()))
+    assert done.status.pending == 0
+    changed = written(plan(done, observed(files=OTHER_FILES), NOW), done)
+    assert not {"pending", "applied"} & changed.keys()
+
+
 def test_the_retry_annotation_begins_afresh() -> None:
     failed = plan(tried(attempt()), observed(ended_job(failure(**FAILED))), NOW)
     later = migration(status=written(failed, tried(attempt())))

@@ -96,8 +96,8 @@ def test_a_probe_that_succeeded_is_repeated_after_the_interval() -> None:
     assert "free" not in status or status["free"] == ""
     full = success(reachable=True, writable=True, freeBytes=5 << 30, totalBytes=10 << 30)
     told = written(plan(claim_store(status=FIRST), ObservedStore(ended_job(full)), NOW), claim_store())
-    # Rounded to three digits in bytes, so that at rest nothing has to be written.
-    assert told["free"] == "5.00 GiB of 9.97 GiB"
+    # A claim of 10Gi is shown as one: rounding in powers of ten made 9.97 of it.
+    assert (told["free"], told["totalBytes"]) == ("5Gi of 10Gi", 10 << 30)
 
 
 def failing_for(seconds: float) -> BackupStore:
