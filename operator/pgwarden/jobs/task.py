@@ -43,6 +43,7 @@ class Operation(StrEnum):
     BACKUP = "backup"
     RESTORE = "restore"
     RECOVER = "recover"
+    CATALOGUE = "catalogue"
 
 
 class ObjectRef(ContractModel):

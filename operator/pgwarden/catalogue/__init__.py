@@ -1,0 +1,1 @@
+"""What lies in an archive: which backups can be restored and how far, what may be deleted, whether it is intact."""

@@ -1,0 +1,202 @@
+"""Which backup a restore to a given point begins with, and which WAL it needs after it. Pure.
+
+A point in time is between two noted moments: WAL up to the one before it must be replayed, and WAL up to the one after
+it holds everything that was committed until then.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from pgwarden.api.wal import format_lsn
+from pgwarden.catalogue.chains import by_id, chain_of, flaw_of
+from pgwarden.catalogue.contents import Catalogue, StoredBackup
+from pgwarden.catalogue.timelines import Path, coverage, lies_on, path_of
+from pgwarden.catalogue.window import candidates, moments_of, newest_timeline, reach, recoverable_on
+from pgwarden.jobs.errors import TaskError
+
+
+@dataclass(frozen=True)
+class Target:
+    """Where recovery shall end: at most one of the first four; none is the end of the archive."""
+
+    time: datetime | None = None
+    lsn: int | None = None
+    immediate: bool = False
+    """As soon as the backup is consistent."""
+    unknown: bool = False
+    """A transaction or a restore point, whose position only the WAL tells."""
+    not_after: int | None = None
+    """With `unknown`: the target is known to lie after this position."""
+    timeline: int | None = None
+    """None is the newest; with `immediate` that of the backup."""
+
+    def __str__(self) -> str:
+        if self.time is not None:
+            return f"{self.time.isoformat(timespec='seconds')}"
+        return f"position {format_lsn(self.lsn)}" if self.lsn is not None else "the end of the archive"
+
+
+@dataclass(frozen=True)
+class Base:
+    """Where a restore begins, and which way it goes."""
+
+    chain: tuple[StoredBackup, ...]
+    """The full first; recovery begins with the last."""
+    timeline: int
+    path: Path
+    end: int
+    """Recovery must come at least here, or it lost something."""
+    end_time: datetime | None
+    """When the server was at `end`; None where that is not known."""
+    reasons: tuple[str, ...]
+    """Why newer backups were passed over, for people."""
+
+    @property
+    def backup(self) -> StoredBackup:
+        return self.chain[-1]
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """A target as positions of its path."""
+
+    before: int | None
+    """The base must have stopped at or before this position; None where any will do."""
+    before_time: datetime | None
+    """... and at or before this time."""
+    until: int | None
+    """WAL must be there up to this position; None where it ends is not known, or does not matter."""
+    end: int | None
+    """Recovery must come at least here; None where the base alone decides."""
+    end_time: datetime | None = None
+
+
+def choose_base(catalogue: Catalogue, target: Target) -> Base:
+    """The newest backup that leads to the target, without a gap in the WAL between them.
+
+    Raises TaskError: TimelineUnknown, NoRestorableBackup, TargetBeforeFirstBackup, TargetBeyondArchive, WALGap.
+    """
+    timeline = wanted_timeline(catalogue, target)
+    path = path_of(catalogue.timelines, timeline)
+    usable = candidates(catalogue, path)
+    passed_over = flaws(catalogue, path)
+    if not usable:
+        raise TaskError(
+            "NoRestorableBackup",
+            f"no backup in {catalogue.archive} can be restored along timeline {timeline}"
+            + (f": {'; '.join(passed_over[:3])}" if passed_over else ""),
+            remedy="Take a full backup. To see what is there: pgwarden backup list.",
+        )
+    wanted = positions(catalogue, target, path, timeline)
+    early = [each for each in usable if precedes(each, wanted)]
+    if not early:
+        first = usable[0]
+        raise TaskError(
+            "TargetBeforeFirstBackup",
+            f"{target} lies before the oldest restorable backup on timeline {timeline}, {first.backup_id}, which is "
+            f"consistent from {first.stop_time.isoformat(timespec='seconds')} ({format_lsn(first.stop)}) on",
+            remedy="Choose a later target, or another timeline.",
+        )
+    covered = coverage(catalogue.timelines, path)
+    for backup in reversed(early):
+        reached = reach(backup, covered, path)
+        if wanted.until is None or reached >= wanted.until:
+            chain = chain_of(backup, by_id(catalogue.backups))
+            end = max(backup.stop, reached if wanted.end is None and not target.immediate else wanted.end or 0)
+            return Base(chain, timeline, path, end, wanted.end_time, tuple(passed_over))
+        passed_over.append(f"from {backup.backup_id} WAL reaches to {format_lsn(reached)} only")
+    last = early[-1]
+    raise TaskError(
+        "WALGap",
+        f"WAL is missing between {format_lsn(reach(last, covered, path))}, where it ends after backup "
+        f"{last.backup_id}, and {target} ({format_lsn(wanted.until or 0)}) on timeline {timeline}",
+        remedy="Choose a target before the gap, or one after the next backup: pgwarden backup list shows both.",
+    )
+
+
+def wanted_timeline(catalogue: Catalogue, target: Target) -> int:
+    """Raises TaskError: TimelineUnknown, NoRestorableBackup."""
+    newest = newest_timeline(catalogue)
+    if newest is None:
+        raise TaskError(
+            "NoRestorableBackup", f"there is neither a backup nor WAL in {catalogue.archive}", remedy="Take a backup."
+        )
+    if target.timeline is None:
+        return newest
+    known = {*catalogue.timelines, *(backup.timeline for backup in catalogue.physical)}
+    if target.timeline not in known:
+        raise TaskError(
+            "TimelineUnknown",
+            f"nothing of timeline {target.timeline} is in {catalogue.archive}; there is something of "
+            + ", ".join(map(str, sorted(known))),
+            remedy="Name one of these, or none for the newest.",
+        )
+    return target.timeline
+
+
+def positions(catalogue: Catalogue, target: Target, path: Path, timeline: int) -> Wanted:
+    """The target as positions. Raises TaskError with reason TargetBeyondArchive."""
+    if target.unknown:
+        return Wanted(before=target.not_after, before_time=None, until=None, end=None)
+    if target.lsn is not None:
+        if target.lsn > furthest(catalogue, timeline):
+            raise beyond(catalogue, target, timeline)
+        return Wanted(before=target.lsn, before_time=None, until=target.lsn, end=target.lsn)
+    if target.time is None:
+        # The end of the archive: from any base, as far as it goes without a gap; the newest comes furthest.
+        return Wanted(before=None, before_time=None, until=None, end=None)
+    index = moments_of(catalogue, path)
+    after = next((each for each in index if each.time >= target.time), None)
+    if after is None:
+        exact = any(each.stop_time == target.time for each in candidates(catalogue, path))
+        if not exact:
+            raise beyond(catalogue, target, timeline)
+        return Wanted(before=None, before_time=target.time, until=None, end=0)
+    until = [each for each in index if each.time <= target.time and each.position <= after.position]
+    last = until[-1] if until else None
+    return Wanted(
+        before=after.position,
+        before_time=target.time,
+        until=after.position,
+        end=last.position if last is not None else 0,
+        end_time=last.time if last is not None else None,
+    )
+
+
+def precedes(backup: StoredBackup, wanted: Wanted) -> bool:
+    """Whether recovery can pass the target after it began with that backup."""
+    return (wanted.before is None or backup.stop <= wanted.before) and (
+        wanted.before_time is None or backup.stop_time <= wanted.before_time
+    )
+
+
+def furthest(catalogue: Catalogue, timeline: int) -> int:
+    """The last position of which anything is known on the way to a timeline, gaps or not."""
+    path = path_of(catalogue.timelines, timeline)
+    ends = [each.end for each in coverage(catalogue.timelines, path)]
+    return max([*ends, *(each.carried_until for each in candidates(catalogue, path))], default=0)
+
+
+def beyond(catalogue: Catalogue, target: Target, timeline: int) -> TaskError:
+    """The refusal of a target that the archive does not reach; names the last one it does reach."""
+    spans = recoverable_on(catalogue, timeline).spans
+    latest = spans[-1] if spans else None
+    reached = f"{latest.ends.isoformat(timespec='seconds')} ({format_lsn(latest.end)})" if latest else "nothing"
+    return TaskError(
+        "TargetBeyondArchive",
+        f"{target} lies beyond what is archived of timeline {timeline}: the latest recoverable moment is {reached}",
+        remedy="Choose a target up to that moment, or wait until the archive has come further.",
+    )
+
+
+def flaws(catalogue: Catalogue, path: Path) -> list[str]:
+    """Why physical backups of the path cannot be relied on, a sentence each, the newest first."""
+    known = by_id(catalogue.backups)
+    found = []
+    for backup in reversed(catalogue.physical):
+        flaw, detail = flaw_of(backup, known)
+        if flaw is not None and lies_on(path, backup.timeline, backup.stop):
+            found.append(f"{backup.backup_id} is {flaw}" + (f" ({detail})" if detail else ""))
+    return found

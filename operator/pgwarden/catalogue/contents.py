@@ -1,0 +1,165 @@
+"""What was found in one archive, as the planners of this room see it. Pure.
+
+Positions are bytes of WAL (`pgwarden.api.wal.parse_lsn`); times carry their zone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+
+from pgwarden.api.wal import parse_lsn
+from pgwarden.backups.record import BackupRecord
+from pgwarden.catalogue.timelines import Timeline
+from pgwarden.logical.record import LogicalRecord
+
+
+class Kind(StrEnum):
+    """The sorts of backup, as backup.json names them."""
+
+    FULL = "full"
+    INCREMENTAL = "incremental"
+    LOGICAL = "logical"
+
+
+class Flaw(StrEnum):
+    """Why a backup is never relied upon."""
+
+    DAMAGED = "Damaged"
+    """The server found pages with wrong checksums while it sent them."""
+    UNTRUSTED = "Untrusted"
+    """An incremental of a release that missed changes."""
+    INCOMPLETE = "Incomplete"
+    """An object is missing from the store, or has another size."""
+    CHECK_FAILED = "CheckFailed"
+    """Reading it again gave other bytes than were written."""
+    CHAIN_BROKEN = "ChainBroken"
+    """A backup that it builds upon is not in the store, or not to be relied on itself."""
+
+
+@dataclass(frozen=True)
+class StoredBackup:
+    """One committed backup."""
+
+    backup_id: str
+    location: str
+    kind: Kind
+    start_time: datetime
+    stop_time: datetime
+    timeline: int = 0
+    """Logical backups have no timeline and no positions."""
+    start: int = 0
+    stop: int = 0
+    carried_until: int = 0
+    """The backup itself holds the WAL from `start` up to here."""
+    chain: tuple[str, ...] = ()
+    """Ids of all backups that a restore needs beside this one, the full first."""
+    system_identifier: str = ""
+    plain_bytes: int = 0
+    stored_bytes: int = 0
+    objects: int = 0
+    postgres_version: str = ""
+    encrypted: bool = False
+    policy: str = ""
+    flaw: Flaw | None = None
+    """What is wrong with this backup itself; that of a chain is `chains.flaw_of`'s to find."""
+    flaw_detail: str = ""
+
+    @property
+    def physical(self) -> bool:
+        return self.kind is not Kind.LOGICAL
+
+
+@dataclass(frozen=True)
+class Moment:
+    """When the server wrote which position: all WAL up to it was in the archive when this was noted."""
+
+    time: datetime
+    timeline: int
+    position: int
+
+
+@dataclass(frozen=True)
+class Trouble:
+    """An object that could not be understood or believed, by name."""
+
+    path: str
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True)
+class Catalogue:
+    """One archive."""
+
+    archive: str
+    """Its folder in the store."""
+    backups: tuple[StoredBackup, ...] = ()
+    """In the order of their start."""
+    timelines: Mapping[int, Timeline] = field(default_factory=dict)
+    """By number: those of which WAL or a history file is archived."""
+    moments: tuple[Moment, ...] = ()
+    """In the order of their times."""
+    troubles: tuple[Trouble, ...] = ()
+
+    @property
+    def physical(self) -> list[StoredBackup]:
+        return [backup for backup in self.backups if backup.physical]
+
+
+def physical_backup(record: BackupRecord, location: str) -> StoredBackup:
+    """What a record of a physical backup tells."""
+    flaw = Flaw.DAMAGED if record.damaged else Flaw.UNTRUSTED if record.untrusted else None
+    start, stop = parse_lsn(record.start_lsn), parse_lsn(record.stop_lsn)
+    return StoredBackup(
+        backup_id=record.backup_id,
+        location=location,
+        kind=Kind(record.type),
+        start_time=record.start_time,
+        stop_time=record.stop_time,
+        timeline=record.timeline,
+        start=start,
+        stop=stop,
+        carried_until=carried_until(record, start, stop),
+        chain=tuple(record.chain),
+        system_identifier=record.system_identifier,
+        plain_bytes=record.plain_bytes,
+        stored_bytes=record.stored_bytes,
+        objects=len(record.objects),
+        postgres_version=record.server.version,
+        encrypted=record.encrypted,
+        policy=record.policy,
+        flaw=flaw,
+        flaw_detail=record.damage or record.untrusted_reason,
+    )
+
+
+def carried_until(record: BackupRecord, start: int, stop: int) -> int:
+    """How far the WAL inside a backup reaches.
+
+    A primary ends the segment when a backup stops, so the backup holds that segment whole; a standby cannot.
+    """
+    if not record.carries_wal:
+        return start
+    segment = record.server.wal_segment_bytes
+    return stop if record.server.from_standby else -(-stop // segment) * segment
+
+
+def logical_backup(record: LogicalRecord, location: str) -> StoredBackup:
+    """What a record of a logical backup tells."""
+    return StoredBackup(
+        backup_id=record.backup_id,
+        location=location,
+        kind=Kind.LOGICAL,
+        start_time=record.start_time,
+        stop_time=record.stop_time,
+        system_identifier=record.system_identifier,
+        plain_bytes=record.plain_bytes,
+        stored_bytes=record.stored_bytes,
+        objects=len(record.objects),
+        postgres_version=record.server.version,
+        encrypted=record.encrypted,
+        policy=record.policy,
+    )

@@ -1,0 +1,158 @@
+"""What is asked of operation `catalogue`, and what it answers."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Annotated, ClassVar
+
+from pydantic import Field
+
+from pgwarden.jobs.files import StoreLocation
+from pgwarden.jobs.task import ContractModel, Operation, Payload, Report, ReportModel
+
+DAY = 86400
+
+
+class What(StrEnum):
+    """What is done with the catalogue."""
+
+    SUMMARIZE = "summarize"
+    """Read it, judge it, report."""
+    LIST = "list"
+    """As summarize, and print every backup as a line of JSON."""
+    PRUNE = "prune"
+    """As summarize, and delete what has expired and what is left over."""
+    VERIFY = "verify"
+    """As summarize, and read objects again."""
+
+
+class RetentionSettings(ContractModel):
+    """What is kept."""
+
+    window_seconds: Annotated[int, Field(ge=0)] = 30 * DAY
+    """Every moment of this window stays recoverable."""
+    minimum_fulls: Annotated[int, Field(ge=1)] = 2
+    """So many restorable fulls are kept, however old they are."""
+    daily: Annotated[int, Field(ge=0)] = 0
+    """The last restorable full of each of so many days, beyond the window; weekly, monthly and yearly likewise."""
+    weekly: Annotated[int, Field(ge=0)] = 0
+    monthly: Annotated[int, Field(ge=0)] = 0
+    yearly: Annotated[int, Field(ge=0)] = 0
+
+
+class VerifySettings(ContractModel):
+    """How much is read again, and how fast."""
+
+    backups: list[str] = Field(default_factory=list)
+    """Ids; empty means those that were not read for the longest time."""
+    at_most: Annotated[int, Field(ge=1)] = 1
+    """So many backups, where none is named."""
+    max_rate_kib: Annotated[int, Field(ge=0)] = 0
+    """Most KiB read a second; 0 is unlimited."""
+
+
+class CatalogueTask(Payload):
+    """One look at an archive, and what is to be done there."""
+
+    OPERATION: ClassVar[Operation] = Operation.CATALOGUE
+
+    what: What
+    namespace: str
+    """Of the DatabaseCluster."""
+    cluster: str
+    cluster_uid: str
+    """Only the DatabaseCluster that the archive belongs to may prune it; empty where nothing is deleted."""
+    store: StoreLocation
+    now: datetime
+    retention: RetentionSettings = Field(default_factory=RetentionSettings)
+    dry_run: bool = False
+    """Prune: tell what would be deleted, and delete nothing."""
+    live: list[str] = Field(default_factory=list)
+    """Ids of the backups that are being taken or may be tried again: what their attempts left is not swept."""
+    pinned: list[str] = Field(default_factory=list)
+    """Ids that never expire; each keeps its own WAL."""
+    in_use: list[str] = Field(default_factory=list)
+    """Ids that a restore reads now: they stay, with all WAL after them."""
+    verify: VerifySettings = Field(default_factory=VerifySettings)
+
+
+class PointReport(ReportModel):
+    """A recoverable moment."""
+
+    time: datetime
+    lsn: str
+
+
+class GapReport(ReportModel):
+    """Positions that cannot be recovered although earlier and later ones can."""
+
+    timeline: int
+    start_lsn: str
+    end_lsn: str
+
+
+class NewestReport(ReportModel):
+    """The newest restorable backup of a type."""
+
+    backup_id: str
+    time: datetime
+    stored_bytes: int
+
+
+class CheckReport(ReportModel):
+    """The last time that objects of the archive were read again."""
+
+    backup_id: str
+    time: datetime
+    passed: bool
+
+
+class PruneReport(ReportModel):
+    """What was deleted, or with `dry_run` would be."""
+
+    dry_run: bool
+    backups: int = 0
+    wal_objects: int = 0
+    other_objects: int = 0
+    """Leftovers of attempts and of backups that were half deleted, moments, checkpoints."""
+    bytes: int = 0
+    backup_ids: list[str] = Field(default_factory=list)
+    """The first few."""
+    refused: int = 0
+    """Objects that the store would not delete."""
+    refusal: str = ""
+    """What the store said of the first of them."""
+    held: str = ""
+    """Why nothing physical expires; empty when it does."""
+
+
+class CatalogueReport(Report):
+    """What an archive holds, after what was asked for has been done. Lists hold the first few only."""
+
+    fulls: int = 0
+    incrementals: int = 0
+    logicals: int = 0
+    restorable: int = 0
+    """Physical backups that can be restored now."""
+    backup_bytes: int = 0
+    wal_bytes: int = 0
+    wal_objects: int = 0
+    timeline: int | None = None
+    """The newest."""
+    earliest: PointReport | None = None
+    """None when nothing can be recovered."""
+    latest: PointReport | None = None
+    gaps: list[GapReport] = Field(default_factory=list)
+    gap_count: int = 0
+    newest: dict[str, NewestReport] = Field(default_factory=dict)
+    """By type: full, incremental, logical."""
+    flawed: list[str] = Field(default_factory=list)
+    """Ids of backups that cannot be relied upon, each with why."""
+    flawed_count: int = 0
+    troubles: list[str] = Field(default_factory=list)
+    """Objects that could not be understood or believed, each with why."""
+    trouble_count: int = 0
+    last_check: CheckReport | None = None
+    prune: PruneReport | None = None
+    window_start: datetime | None = None

@@ -1,0 +1,197 @@
+"""What may be deleted from an archive, and why everything else is kept. Pure.
+
+Retention is a recovery window: every moment of it that can be recovered now can be recovered afterwards. The window
+ends at the last moment that anything in the archive tells of, or now where that is earlier: a clock that ran ahead, or
+backups that stopped, delete nothing.
+
+Times order nothing but backups of different branches. Along a path positions do, which cannot run backwards as clocks
+can: everything after the first position that may be in the window counts as in it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Set
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from pgwarden.catalogue.branches import Branch, branches
+from pgwarden.catalogue.chains import by_id, first_start, restorable, with_parents
+from pgwarden.catalogue.contents import Catalogue, Flaw, Kind, StoredBackup
+from pgwarden.catalogue.contract import RetentionSettings
+from pgwarden.catalogue.timelines import Path
+
+HOLDING_FLAWS = {Flaw.DAMAGED, Flaw.INCOMPLETE, Flaw.CHECK_FAILED}
+ANY_POSITION = 0
+
+
+@dataclass
+class KeptWAL:
+    """The positions of each timeline of which WAL is kept: each from a start up to an end, None where it is open."""
+
+    parts: dict[int, list[tuple[int, int | None]]] = field(default_factory=dict)
+
+    def keep(self, path: Path, start: int) -> None:
+        """Everything along a path from `start` on."""
+        for section in path:
+            if section.end is None or section.end > start:
+                self.parts.setdefault(section.timeline, []).append((start, section.end))
+
+    def wants(self, timeline: int, start: int, end: int) -> bool:
+        """Whether anything from `start` up to `end` of the timeline is kept."""
+        return any(begin < end and (until is None or start < until) for begin, until in self.parts.get(timeline, ()))
+
+    def start_of(self, timeline: int) -> int | None:
+        """The first kept position of a timeline; None when nothing of it is."""
+        return min((start for start, _ in self.parts.get(timeline, ())), default=None)
+
+
+@dataclass
+class Retention:
+    """What becomes of an archive."""
+
+    kept: dict[str, str] = field(default_factory=dict)
+    """Backup id -> why it is kept."""
+    expired: list[StoredBackup] = field(default_factory=list)
+    """In the order of deletion: what builds upon another before that."""
+    wal: KeptWAL = field(default_factory=KeptWAL)
+    window_start: datetime | None = None
+    held: str = ""
+    """Why no physical backup and no WAL expires at all; empty when they do."""
+
+    def keep(self, backups: Iterable[StoredBackup], why: str) -> None:
+        """The first reason stays."""
+        for backup in backups:
+            self.kept.setdefault(backup.backup_id, why)
+
+
+def plan(
+    catalogue: Catalogue,
+    settings: RetentionSettings,
+    now: datetime,
+    *,
+    pinned: Set[str] = frozenset(),
+    in_use: Set[str] = frozenset(),
+) -> Retention:
+    """What to keep and what to delete. `pinned` backups are kept with their own WAL; those `in_use`, by a restore or
+    as the parent of a running backup, with all WAL after them."""
+    result = Retention()
+    end = window_end(catalogue, now)
+    if end is None:
+        return result
+    result.window_start = start = end - timedelta(seconds=settings.window_seconds)
+    keep_logical(result, catalogue, start)
+    result.held = holding(catalogue)
+    if result.held:
+        result.keep(catalogue.physical, result.held)
+        for branch in branches(catalogue, end):
+            result.wal.keep(branch.path, ANY_POSITION)
+    else:
+        keep_window(result, catalogue, start, end)
+        keep_generations(result, catalogue, settings)
+    keep_named(result, catalogue, pinned, in_use, end)
+    keep_parents(result, catalogue)
+    result.expired = deletion_order(each for each in catalogue.backups if each.backup_id not in result.kept)
+    return result
+
+
+def window_end(catalogue: Catalogue, now: datetime) -> datetime | None:
+    """The last moment that the archive tells of, or now; None for an empty archive."""
+    told = [*(backup.stop_time for backup in catalogue.backups), *(moment.time for moment in catalogue.moments)]
+    return min(now, max(told)) if told else None
+
+
+def holding(catalogue: Catalogue) -> str:
+    """Why nothing physical may expire now; empty when it may."""
+    too_new = next((trouble.path for trouble in catalogue.troubles if trouble.reason == "RecordTooNew"), None)
+    if too_new is not None:
+        return f"{too_new} was written by a later pgwarden, and may build upon anything"
+    newest = max(catalogue.physical, key=lambda backup: (backup.stop_time, backup.stop), default=None)
+    if newest is not None and newest.flaw in HOLDING_FLAWS:
+        return f"the newest backup, {newest.backup_id}, is {newest.flaw}: older ones do not expire until one succeeds"
+    return ""
+
+
+def keep_window(result: Retention, catalogue: Catalogue, start: datetime, end: datetime) -> None:
+    """On each branch that was written to in the window: the newest restorable backup before it, all after, and WAL."""
+    known = by_id(catalogue.backups)
+    good = {backup.backup_id for backup in restorable(catalogue.backups)}
+    for branch in branches(catalogue, end):
+        if not branch.newest and (branch.ended is None or branch.ended <= start):
+            continue
+        anchor = anchor_of(branch, good, start)
+        if anchor is None:
+            result.keep(branch.backups, "no restorable backup is older than the window")
+            oldest = [first_start(each, known) for each in branch.backups if each.backup_id in good]
+            result.wal.keep(branch.path, min(oldest, default=ANY_POSITION))
+            continue
+        result.keep([anchor], "the newest restorable backup before the window")
+        result.keep([each for each in branch.backups if each.stop >= anchor.stop], "in the window")
+        result.wal.keep(branch.path, first_start(anchor, known))
+    newest = max(restorable(catalogue.backups), key=lambda backup: (backup.stop_time, backup.stop), default=None)
+    if newest is not None:
+        result.keep([newest], "the newest restorable backup")
+
+
+def anchor_of(branch: Branch, good: Set[str], start: datetime) -> StoredBackup | None:
+    """The newest restorable backup of a branch that stopped before anything of the branch may be in the window."""
+    reliable = [each for each in branch.backups if each.backup_id in good]
+    first = branch.first_position_after(start)
+    usable = [each for each in reliable if each.stop_time <= start and (first is None or each.stop <= first)]
+    return max(usable, key=lambda backup: backup.stop, default=None)
+
+
+def keep_generations(result: Retention, catalogue: Catalogue, settings: RetentionSettings) -> None:
+    """The least number of fulls, and the last full of each of the last days, weeks, months and years (UTC)."""
+    fulls = [each for each in restorable(catalogue.backups) if each.kind is Kind.FULL]
+    fulls.sort(key=lambda backup: (backup.stop_time, backup.stop), reverse=True)
+    result.keep(fulls[: settings.minimum_fulls], "one of the least number of fulls")
+    periods = (
+        ("%Y-%m-%d", settings.daily, "day"),
+        ("%G-W%V", settings.weekly, "week"),
+        ("%Y-%m", settings.monthly, "month"),
+        ("%Y", settings.yearly, "year"),
+    )
+    for form, wanted, name in periods:
+        last: dict[str, StoredBackup] = {}
+        for full in fulls:
+            last.setdefault(full.stop_time.strftime(form), full)
+        for period, full in list(last.items())[:wanted]:
+            result.keep([full], f"the last full of {name} {period}")
+
+
+def keep_logical(result: Retention, catalogue: Catalogue, start: datetime) -> None:
+    """Logical backups of the window, and the newest before it."""
+    logical = [each for each in catalogue.backups if not each.physical]
+    latest = max(logical, key=lambda backup: backup.stop_time, default=None)
+    if latest is not None and latest.flaw is not None:
+        result.keep(logical, f"the newest logical backup, {latest.backup_id}, is {latest.flaw}")
+    result.keep([each for each in logical if each.stop_time > start], "in the window")
+    before = [each for each in logical if each.flaw is None and each.stop_time <= start]
+    newest = max(before, key=lambda backup: backup.stop_time, default=None)
+    if newest is not None:
+        result.keep([newest], "the newest logical backup before the window")
+
+
+def keep_named(result: Retention, catalogue: Catalogue, pinned: Set[str], in_use: Set[str], end: datetime) -> None:
+    """What somebody pinned, and what is in use at this moment with the WAL that follows it."""
+    known = by_id(catalogue.backups)
+    result.keep([each for each in catalogue.backups if each.backup_id in pinned], "pinned")
+    used = [each for each in catalogue.backups if each.backup_id in in_use]
+    result.keep(used, "in use")
+    for branch in branches(catalogue, end):
+        for backup in branch.backups:
+            if backup.backup_id in in_use:
+                result.wal.keep(branch.path, first_start(backup, known))
+
+
+def keep_parents(result: Retention, catalogue: Catalogue) -> None:
+    """No incremental loses what it builds upon."""
+    known = by_id(catalogue.backups)
+    for child in list(result.kept):
+        parents = with_parents({child}, known) - {child}
+        result.keep([known[each] for each in sorted(parents)], f"{child} builds upon it")
+
+
+def deletion_order(expired: Iterable[StoredBackup]) -> list[StoredBackup]:
+    """Longer chains first, so that at no moment a listed backup misses its parent; then the oldest first."""
+    return sorted(expired, key=lambda backup: (-len(backup.chain), backup.start_time, backup.backup_id))

@@ -1,0 +1,169 @@
+"""What expires and what does not, one rule at a time."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+from pgwarden.catalogue.contents import Catalogue, Flaw, Trouble
+from pgwarden.catalogue.contract import DAY, RetentionSettings
+from pgwarden.catalogue.retention import Retention, plan
+from tests.unit.catalogue.world import SEGMENT, World
+
+WEEK = RetentionSettings(window_seconds=7 * DAY, minimum_fulls=1)
+
+
+def daily_fulls(days: int) -> World:
+    world = World()
+    for _ in range(days):
+        world.back_up()
+        world.wait(12)
+        world.write()
+        world.wait(12)
+    return world
+
+
+def ids(found: Retention) -> list[str]:
+    return [backup.backup_id for backup in found.expired]
+
+
+def test_all_of_the_window_and_the_newest_before_it_stay() -> None:
+    world = daily_fulls(12)
+    found = plan(world.catalogue(), WEEK, world.clock)
+    # The last moment is half a day after the twelfth full: the window begins between the fifth and the sixth.
+    assert ids(found) == ["b0001", "b0002", "b0003", "b0004"]
+    assert found.kept["b0005"] == "the newest restorable backup before the window"
+    assert found.kept["b0006"] == "in the window"
+    assert found.wal.start_of(1) == world.backups[4].start
+
+
+def test_when_backups_stop_nothing_expires_any_more() -> None:
+    world = daily_fulls(12)
+    kept = plan(world.catalogue(), WEEK, world.clock).kept
+    world.wait(24 * 400)
+    assert plan(world.catalogue(), WEEK, world.clock).kept == kept
+
+
+def test_a_damaged_backup_is_not_the_one_before_the_window() -> None:
+    world = daily_fulls(12)
+    world.backups[4] = type(world.backups[4])(**{**vars(world.backups[4]), "flaw": Flaw.CHECK_FAILED})
+    found = plan(world.catalogue(), WEEK, world.clock)
+    assert ids(found) == ["b0001", "b0002", "b0003"]
+    assert found.kept["b0004"] == "the newest restorable backup before the window"
+
+
+@pytest.mark.parametrize("flaw", [Flaw.DAMAGED, Flaw.INCOMPLETE, Flaw.CHECK_FAILED])
+def test_while_the_newest_is_damaged_nothing_expires(flaw: Flaw) -> None:
+    world = daily_fulls(12)
+    bad = world.back_up(flaw=flaw)
+    found = plan(world.catalogue(), WEEK, world.clock)
+    assert not found.expired
+    assert found.wal.wants(1, 0, SEGMENT)
+    assert bad.backup_id in found.held
+    world.back_up()
+    assert ids(plan(world.catalogue(), WEEK, world.clock))
+
+
+def test_a_record_of_a_later_pgwarden_stops_expiry() -> None:
+    world = daily_fulls(12)
+    known = world.catalogue()
+    trouble = Trouble("a/backups/x/backup.json", "RecordTooNew", "")
+    found = plan(Catalogue(known.archive, known.backups, known.timelines, known.moments, (trouble,)), WEEK, world.clock)
+    assert not found.expired
+    assert trouble.path in found.held
+
+
+def test_generations_stay_beyond_the_window_without_the_wal_around_them() -> None:
+    world = daily_fulls(100)
+    settings = RetentionSettings(window_seconds=7 * DAY, minimum_fulls=1, daily=9, weekly=3, monthly=4)
+    found = plan(world.catalogue(), settings, world.clock)
+    fulls = {backup.backup_id: backup.stop_time for backup in world.backups}
+    months = {fulls[each].strftime("%m-%d") for each, why in found.kept.items() if "month" in why}
+    assert months == {"01-31", "02-28", "03-31"}, "the last full of April is in the window"
+    weeks = [fulls[each] for each, why in found.kept.items() if "week" in why]
+    assert all(time.isoweekday() == 7 for time in weeks)
+    assert found.wal.start_of(1) == world.backups[92].start
+
+
+def test_a_least_number_of_fulls_stays_however_old() -> None:
+    world = daily_fulls(3)
+    world.wait(24 * 60)
+    world.back_up()
+    found = plan(world.catalogue(), RetentionSettings(window_seconds=DAY, minimum_fulls=3), world.clock)
+    assert ids(found) == ["b0001"]
+
+
+def test_pinned_backups_stay_with_their_parents_and_those_in_use_with_their_wal() -> None:
+    world = World()
+    full = world.back_up()
+    child = world.back_up(full)
+    later = daily = world.back_up()
+    for _ in range(20):
+        world.wait(24)
+        daily = world.back_up()
+    assert daily
+    pinned = plan(world.catalogue(), WEEK, world.clock, pinned={child.backup_id})
+    assert {full.backup_id, child.backup_id} <= pinned.kept.keys()
+    assert later.backup_id in ids(pinned)
+    assert not pinned.wal.wants(1, child.start, child.stop)
+    in_use = plan(world.catalogue(), WEEK, world.clock, in_use={child.backup_id})
+    assert in_use.kept[child.backup_id] == "in use"
+    assert in_use.wal.wants(1, child.start, child.stop)
+
+
+def test_an_abandoned_timeline_expires_when_it_leaves_the_window() -> None:
+    world = World()
+    world.back_up()
+    world.write(4)
+    abandoned = world.position
+    world.promote(behind=2)
+    world.write()
+    world.back_up()
+    world.wait(24)
+    world.write()
+    assert plan(world.catalogue(), WEEK, world.clock).wal.wants(1, abandoned - SEGMENT, abandoned)
+    world.wait(24 * 8)
+    world.back_up()
+    world.wait(24 * 8)
+    world.write()
+    found = plan(world.catalogue(), WEEK, world.clock)
+    assert ids(found) == ["b0001", "b0002"]
+    assert not found.wal.wants(1, abandoned - SEGMENT, abandoned)
+
+
+def test_what_builds_upon_another_is_deleted_before_it() -> None:
+    world = World()
+    full = world.back_up()
+    first = world.back_up(full)
+    world.back_up(first)
+    for _ in range(3):
+        world.wait(24 * 10)
+        world.back_up()
+    assert ids(plan(world.catalogue(), WEEK, world.clock)) == ["b0003", "b0002", "b0001", "b0004"]
+
+
+def test_logical_backups_follow_the_same_window() -> None:
+    world = World()
+    for _ in range(12):
+        world.dump()
+        world.wait(24)
+    found = plan(world.catalogue(), WEEK, world.clock)
+    assert ids(found) == ["b0001", "b0002", "b0003", "b0004"]
+    assert found.kept["b0005"] == "the newest logical backup before the window"
+
+
+def test_a_cluster_that_was_made_anew_does_not_mix_with_the_old_one() -> None:
+    world = daily_fulls(3)
+    other = World(clock=world.clock)
+    other.number = 10
+    for _ in range(2):
+        other.write()
+        world.backups.append(type(world.backups[0])(**{**vars(other.back_up()), "system_identifier": "2"}))
+        other.wait(1)
+    catalogue = world.catalogue()
+    kept = plan(catalogue, WEEK, other.clock).kept
+    assert kept.keys() == {backup.backup_id for backup in catalogue.backups}
+    other.wait(24 * 20)
+    world.backups.append(type(world.backups[0])(**{**vars(other.back_up()), "system_identifier": "2"}))
+    assert ids(plan(world.catalogue(), WEEK, other.clock + timedelta(hours=1))) == ["b0001", "b0002", "b0003", "b0011"]
