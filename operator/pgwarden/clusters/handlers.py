@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from datetime import datetime
 
+from pgwarden.api.conditions import Truth
 from pgwarden.clusters.access import Role, wanted
-from pgwarden.clusters.plan import ObservedCluster, plan
+from pgwarden.clusters.plan import DUPLICATE_OF, ObservedCluster, plan
 from pgwarden.clusters.resource import DatabaseCluster
 from pgwarden.kube.context import OperatorContext
 from pgwarden.kube.key import Key
@@ -30,65 +31,78 @@ class ClusterController:
     def __init__(self, context: OperatorContext, board: ObservationBoard) -> None:
         self.context = context
         self.board = board
+        self.duplicates: set[Key] = set()
+        """Those last judged to be duplicates."""
+        self.identifiers: dict[Key, str] = {}
+        """The system identifier each had at its last look."""
 
     async def reconcile(self, key: Key) -> float | None:
         context = self.context
         body = context.cache.get(key)
         if body is None:
             self.board.forget(key)
+            self.duplicates.discard(key)
+            self.identifiers.pop(key, None)
             return None
         cluster = read(DatabaseCluster, body)
         absent = await missing(context.client, key.namespace, wanted(cluster, Role.MONITOR))
         observation = self.board.observation(key, cluster.metadata.uid)
-        seen = observation.primary.system_identifier if observation is not None else ""
+        identifier = self.identifier(key)
+        self.notice(key, identifier)
         stale_after = max(LEAST_STALE_SECONDS, STALE_INTERVALS * context.config.monitor_interval)
         observed = ObservedCluster(
             missing=absent,
             observation=observation,
             monitor_problem=self.board.problem(key.namespace),
             stale_after_seconds=stale_after,
-            # A server that does not answer now is still the one it was.
-            twins=self.twins(key, seen or self.identifier(key)),
+            twins=self.twins(key, identifier),
         )
         result = plan(cluster, observed, context.clock())
+        if any(each.type == DUPLICATE_OF and each.status == Truth.TRUE for each in result.judgments):
+            self.duplicates.add(key)
+        else:
+            self.duplicates.discard(key)
         # A monitor that has fallen silent wakes nobody.
         result.again_after = SECRETS_RETRY_SECONDS if absent else stale_after
         return await apply(context, self.type, body, cluster.status, result)
 
+    def notice(self, key: Key, system_identifier: str) -> None:
+        """Has those that lead to the same server looked at, and the duplicates, as soon as a cluster turns out to be
+
+        another one than at the last look: its status, which they would see too, is written later.
+        """
+        if self.identifiers.get(key) != system_identifier:
+            self.identifiers[key] = system_identifier
+            for other in self.dependents(key):
+                self.context.wake(other)
+
     def twins(self, key: Key, system_identifier: str) -> list[tuple[datetime, str]]:
         """Other DatabaseClusters that lead to the same PostgreSQL cluster."""
-        if system_identifier in UNKNOWN:
-            return []
         found = []
-        for other in self.context.cache.keys("DatabaseCluster"):
-            body = self.context.cache.get(other)
-            if other == key or body is None:
-                continue
-            if (body.get("status") or {}).get("systemIdentifier") == system_identifier:
-                made = datetime.fromisoformat(body["metadata"]["creationTimestamp"])
-                found.append((made, f"{other.namespace}/{other.name}"))
+        for other in self.of_same_server(key, system_identifier):
+            body = self.context.cache.get(other) or {}
+            made = datetime.fromisoformat(body["metadata"]["creationTimestamp"])
+            found.append((made, f"{other.namespace}/{other.name}"))
         return found
 
+    def of_same_server(self, key: Key, system_identifier: str) -> list[Key]:
+        if system_identifier in UNKNOWN:
+            return []
+        others = self.context.cache.keys("DatabaseCluster")
+        return [other for other in others if other != key and self.identifier(other) == system_identifier]
+
     def dependents(self, changed: Key) -> list[Key]:
-        """A DatabaseCluster that goes or changes its system identifier concerns those that have the same one."""
+        """Whoever has the system identifier of a changed DatabaseCluster, or was a duplicate, perhaps of this one."""
         if changed.kind != "DatabaseCluster":
             return []
-        gone = self.context.cache.get(changed) is None
-        identifiers = {self.identifier(changed)} if not gone else None
-        return [
-            other
-            for other in self.context.cache.keys("DatabaseCluster")
-            if other != changed
-            and self.duplicate(other)
-            and (identifiers is None or self.identifier(other) in identifiers)
-        ]
+        same = self.of_same_server(changed, self.identifier(changed))
+        return [*same, *(self.duplicates - {changed} - set(same))]
 
     def identifier(self, key: Key) -> str:
-        body = self.context.cache.get(key) or {}
-        return str((body.get("status") or {}).get("systemIdentifier", ""))
-
-    def duplicate(self, key: Key) -> bool:
-        """Whether an object was last judged to be a duplicate."""
-        body = self.context.cache.get(key) or {}
-        conditions = (body.get("status") or {}).get("conditions") or []
-        return any(c["type"] == "DuplicateOf" and c["status"] == "True" for c in conditions)
+        """What the monitor last saw; a server that does not answer now is still the one it was."""
+        body = self.context.cache.get(key)
+        if body is None:
+            return ""
+        observation = self.board.observation(key, body["metadata"]["uid"])
+        seen = observation.primary.system_identifier if observation is not None else ""
+        return seen or str((body.get("status") or {}).get("systemIdentifier", ""))

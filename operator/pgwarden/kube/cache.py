@@ -14,7 +14,7 @@ REMEMBERED_GONE = 10_000
 
 
 class Cache:
-    """Bodies by key, with indexes from owner to Jobs, from Job to pods, and from namespace to keys.
+    """Bodies by key, with indexes from owner to Jobs, from Job to pods, and from kind and namespace to keys.
 
     Watches, lists and answers to our own writes arrive in any order: an older version never replaces a newer one, and
     what is known to be deleted does not come back.
@@ -23,9 +23,11 @@ class Cache:
     def __init__(self) -> None:
         self._bodies: dict[Key, Body] = {}
         self._by_uid: dict[str, Key] = {}
+        self._by_kind: dict[str, dict[Key, None]] = defaultdict(dict)
         self._by_namespace: dict[tuple[str, str], set[Key]] = defaultdict(set)
         self._jobs_by_owner: dict[str, set[Key]] = defaultdict(set)
         self._pods_by_job: dict[tuple[str, str], set[Key]] = defaultdict(set)
+        self._by_database: dict[tuple[str, str], set[Key]] = defaultdict(set)
         self._gone: OrderedDict[str, None] = OrderedDict()
 
     def put(self, key: Key, body: Body) -> bool:
@@ -40,13 +42,14 @@ class Cache:
             self._forget(key)
         self._bodies[key] = body
         self._by_uid[body["metadata"]["uid"]] = key
+        self._by_kind[key.kind][key] = None
         self._by_namespace[key.kind, key.namespace].add(key)
         labels = body["metadata"].get("labels") or {}
         if key.kind == "Job" and OWNER_UID_LABEL in labels:
             self._jobs_by_owner[labels[OWNER_UID_LABEL]].add(key)
         if key.kind == "Pod" and JOB_NAME_LABEL in labels:
             self._pods_by_job[key.namespace, labels[JOB_NAME_LABEL]].add(key)
-
+        self._by_database[key.kind, database_of(body)].add(key)
         return True
 
     def drop(self, key: Key, uid: str = "") -> bool:
@@ -64,6 +67,7 @@ class Cache:
 
     def _forget(self, key: Key) -> None:
         body = self._bodies.pop(key, None)
+        self._by_kind[key.kind].pop(key, None)
         self._discard(self._by_namespace, (key.kind, key.namespace), key)
         if body is None:
             return
@@ -74,6 +78,7 @@ class Cache:
             self._discard(self._jobs_by_owner, labels[OWNER_UID_LABEL], key)
         if key.kind == "Pod" and JOB_NAME_LABEL in labels:
             self._discard(self._pods_by_job, (key.namespace, labels[JOB_NAME_LABEL]), key)
+        self._discard(self._by_database, (key.kind, database_of(body)), key)
 
     def get(self, key: Key) -> Body | None:
         return self._bodies.get(key)
@@ -86,7 +91,7 @@ class Cache:
         """Keys of one kind, in one namespace or in all."""
         if namespace is not None:
             return sorted(self._by_namespace.get((kind, namespace), ()))
-        return [key for key in self._bodies if key.kind == kind]
+        return list(self._by_kind[kind])
 
     def bodies(self, kind: str, namespace: str | None = None) -> list[Body]:
         return [self._bodies[key] for key in self.keys(kind, namespace)]
@@ -99,12 +104,21 @@ class Cache:
         """Pods of a Job."""
         return [self._bodies[key] for key in sorted(self._pods_by_job.get((namespace, job_name), ()))]
 
+    def on_database(self, kind: str, database: str) -> list[Key]:
+        """Keys of one kind, in all namespaces, whose spec.database is that name."""
+        return sorted(self._by_database.get((kind, database), ()))
+
     @staticmethod
     def _discard(index: dict[Any, set[Key]], entry: Any, key: Key) -> None:
         keys = index.get(entry, set())
         keys.discard(key)
         if not keys:
             index.pop(entry, None)
+
+
+def database_of(body: Body) -> str:
+    """The name in spec.database; empty for what has none."""
+    return str((body.get("spec") or {}).get("database") or "")
 
 
 def same_object(one: Body, other: Body) -> bool:

@@ -29,6 +29,7 @@ from pgwarden.migrations.plan import (
 )
 from pgwarden.migrations.render import migrate
 from pgwarden.migrations.resource import DatabaseMigration
+from pgwarden.migrations.rivals import Claim, claim_of, in_force
 
 
 class MigrationController:
@@ -38,15 +39,19 @@ class MigrationController:
 
     def __init__(self, context: OperatorContext) -> None:
         self.context = context
+        self.refused: set[Key] = set()
+        """Those whose database another one has."""
 
     async def reconcile(self, key: Key) -> float | None:
         context = self.context
         body = context.cache.get(key)
         if body is None:
             context.progress.leave(key)
+            self.refused.discard(key)
             return None
         migration = read(DatabaseMigration, body)
         cluster = find(context, DatabaseCluster, key.namespace, migration.spec.cluster_ref.name)
+        taken_by = self.taken_by(key, migration.spec.database)
         files, absent = await self.files(migration, key.namespace)
         state = await self.job(key, migration, files)
         observed = ObservedMigration(
@@ -56,6 +61,7 @@ class MigrationController:
             obstacle=await self.obstacle(migration, cluster, key.namespace),
             busy=self.busy(migration, cluster, state),
             progress=context.progress.follow(key, state),
+            taken_by=taken_by,
         )
         result = plan(migration, observed, context.clock())
         self.prepare(result, migration, cluster)
@@ -135,5 +141,23 @@ class MigrationController:
         identifier = cluster.status.system_identifier
         return no_room(self.context, Operation.MIGRATE, identifier, migration.metadata.uid)
 
+    def taken_by(self, key: Key, database: str) -> str:
+        """The DatabaseMigration that goes before this one on the same database."""
+        rivals = self.context.cache.on_database("DatabaseMigration", database)
+        found = in_force(self.claim(key), map(self.claim, rivals))
+        if found:
+            self.refused.add(key)
+        else:
+            self.refused.discard(key)
+        return found
+
+    def claim(self, key: Key) -> Claim:
+        """What the DatabaseMigration of that key, which is in the cache, claims."""
+        body = self.context.cache.get(key) or {}
+        cluster = Key("DatabaseCluster", key.namespace, body["spec"]["clusterRef"]["name"])
+        return claim_of(body, self.context.cache.get(cluster) or {})
+
     def dependents(self, changed: Key) -> list[Key]:
-        return referring(self.context.cache, "DatabaseMigration", changed)
+        """Those that name a changed DatabaseCluster, and those that were refused a database another one has."""
+        waiting = self.refused - {changed} if changed.kind in ("DatabaseCluster", "DatabaseMigration") else set()
+        return [*referring(self.context.cache, "DatabaseMigration", changed), *waiting]

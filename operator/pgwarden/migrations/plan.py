@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from pgwarden.api.conditions import Judgment, in_progress, ready, stalled
+from pgwarden.api.status import Status
 from pgwarden.clusters.access import Obstacle
 from pgwarden.jobs.attempts import Decision, Verdict, decide, sentence
 from pgwarden.jobs.names import job_name
@@ -19,6 +20,7 @@ from pgwarden.migrations.contract import MigrateReport
 from pgwarden.migrations.files import REMEDIES, Parsed, digest
 from pgwarden.migrations.resource import DatabaseMigration, DatabaseMigrationStatus, MigrationFailure
 
+TAKEN = "DatabaseTaken"
 RETRY_ANNOTATION = "pgwarden.dev/retry"
 LOOK_AGAIN_SECONDS = 60.0
 """How often the ConfigMaps are looked at: they are not watched."""
@@ -38,6 +40,8 @@ class ObservedMigration:
     busy: str = ""
     """Why a Job cannot begin now although the cluster is fine: limits, other operations."""
     progress: Progress | None = None
+    taken_by: str = ""
+    """<namespace>/<name> of the DatabaseMigration that has the database."""
 
 
 @dataclass
@@ -79,6 +83,26 @@ def last_attempt(migration: DatabaseMigration, wanted: str) -> int:
 
 def plan(migration: DatabaseMigration, observed: ObservedMigration, now: datetime) -> MigrationPlan:
     """The status of a DatabaseMigration, and whether a run is to be started."""
+    alone = plan_alone(migration, observed, now)
+    # What runs already is waited for: its result has to be told.
+    at_work = observed.job.phase in (JobPhase.QUEUED, JobPhase.RUNNING)
+    return taken(migration, alone, observed.taken_by) if observed.taken_by and not at_work else alone
+
+
+def taken(migration: DatabaseMigration, alone: MigrationPlan, by: str) -> MigrationPlan:
+    """`alone`, kept from starting anything: an older DatabaseMigration has the database."""
+    database = migration.spec.database
+    message = (
+        f"DatabaseMigration {by} is older and migrates database {database} of the same PostgreSQL cluster, so nothing"
+        " is run for this one: two sets of files would fight over one history. Put all files into the sources of one of"
+        " the two and delete the other; this one goes on by itself when the older one is gone"
+    )
+    status = alone.status.model_copy(update={"progress": None})
+    return said(migration, status, stalled(TAKEN, message), LOOK_AGAIN_SECONDS)
+
+
+def plan_alone(migration: DatabaseMigration, observed: ObservedMigration, now: datetime) -> MigrationPlan:
+    """The plan as if nobody else migrated the database."""
     before = migration.status
     if observed.missing:
         return said(migration, before, in_progress("SourceMissing", "; ".join(observed.missing)), 15.0)
@@ -204,7 +228,7 @@ def done(status: DatabaseMigrationStatus) -> list[Judgment]:
 
 def said(
     migration: DatabaseMigration,
-    status: DatabaseMigrationStatus,
+    status: Status,
     judgments: list[Judgment],
     again_after: float | None,
 ) -> MigrationPlan:

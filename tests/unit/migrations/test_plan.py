@@ -107,6 +107,28 @@ def test_a_failure_for_good_is_not_tried_again_when_its_job_is_cleared_away() ->
     assert written(plan(later, observed(ABSENT), NOW), later) == later.status.to_json()
 
 
+@pytest.mark.parametrize(
+    ("before", "job"),
+    [
+        (migration(), ABSENT),
+        (migration(status={"appliedDigest": WANTED}), ABSENT),
+        (tried(attempt()), ended_job(success(**REPORT))),
+        (tried(attempt(1, AttemptOutcome.FAILED)), ABSENT),
+    ],
+)
+def test_a_database_that_an_older_migration_has_is_left_alone(before: DatabaseMigration, job: Any) -> None:
+    result = plan(before, observed(job, taken_by="shop/older"), NOW)
+    assert (result.attempt, result.start, kstatus(result.judgments)) == (None, None, STUCK)
+    assert said(result.judgments)[1] == "DatabaseTaken"
+    message = result.judgments[0].message
+    assert "DatabaseMigration shop/older" in message and "delete the other" in message
+
+
+def test_a_run_under_way_is_waited_for_before_its_database_is_left_to_the_older_one() -> None:
+    running = plan(tried(attempt()), observed(job_state(JobPhase.RUNNING), taken_by="shop/older"), NOW)
+    assert said(running.judgments)[1] == "Migrating"
+
+
 def test_how_much_is_pending_is_not_told_before_anybody_knows() -> None:
     first = plan(migration(), observed(), NOW)
     assert not {"pending", "applied"} & written(first, migration()).keys()
