@@ -26,7 +26,7 @@ import psycopg
 
 from pgwarden.jobs.files import StoreLocation
 from pgwarden.jobs.task import ObjectRef, Operation, Payload, Result, Task
-from pgwarden.restores.contract import RecoverTask, RestoreTask, SQLCheck
+from pgwarden.restores.contract import RecoverTask, RestoreTask, SQLCheck, TargetPoint
 from pgwarden.restores.paths import RestorePaths
 
 from .postgres import (
@@ -125,6 +125,8 @@ class RestorePod:
     store: StoreLocation
     location: str
     request_uid: str = "7c1d1a5e-0000-4000-8000-000000000001"
+    archive: str = ""
+    target: TargetPoint | None = None
     parallel: int = 4
     checks: Sequence[SQLCheck] = ()
     password_file: Path | None = None
@@ -157,6 +159,8 @@ class RestorePod:
                 request_uid=self.request_uid,
                 store=self.store,
                 location=self.location,
+                archive=self.archive,
+                target=self.target,
                 pgdata=str(self.paths.pgdata),
                 shared=str(self.shared),
                 parallel=self.parallel,
@@ -169,7 +173,6 @@ class RestorePod:
             RecoverTask(
                 request_uid=self.request_uid,
                 store=self.store,
-                location=self.location,
                 pgdata=str(self.paths.pgdata),
                 shared=str(self.shared),
                 checks=list(self.checks),

@@ -8,7 +8,12 @@ from pgwarden.kube.key import Key
 REFERENCES: dict[str, dict[str, tuple[str, ...]]] = {
     "DatabaseMigration": {"DatabaseCluster": ("clusterRef",)},
     "DatabaseBackup": {"DatabaseCluster": ("clusterRef",), "BackupStore": ("storeRef",)},
-    "RestoreRequest": {"DatabaseBackup": ("source", "backupRef")},
+    "RestoreRequest": {
+        "DatabaseBackup": ("source", "backupRef"),
+        "BackupPolicy": ("source", "policyRef"),
+        "DatabaseCluster": ("source", "clusterRef"),
+        "BackupStore": ("source", "storeRef"),
+    },
 }
 """Kind of the object that refers -> kind it refers to -> where the reference stands in its spec."""
 

@@ -11,6 +11,7 @@ import select
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 import psycopg
@@ -173,6 +174,13 @@ def current_timeline(connection: Connection) -> int:
     """The timeline that WAL is written to now. The first eight digits of a segment's name are its timeline."""
     row = connection.execute("SELECT pg_walfile_name(pg_current_wal_lsn())").fetchone()
     return int(str(row[0])[:8], 16) if row else 0
+
+
+def last_replayed_commit(connection: Connection) -> datetime | None:
+    """When the last transaction that recovery replayed was committed, None when it replayed none since the server
+    began."""
+    row = connection.execute("SELECT pg_last_xact_replay_timestamp()").fetchone()
+    return row[0] if row and isinstance(row[0], datetime) else None
 
 
 def invalid_indexes(connection: Connection) -> list[str]:

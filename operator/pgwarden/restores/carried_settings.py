@@ -75,8 +75,9 @@ AT_LEAST_AS_ORIGINAL = (
     "max_wal_senders",
     "max_prepared_transactions",
     "max_locks_per_transaction",
-    "max_replication_slots",
 )
+MOST_REPLICATION_SLOTS = 1024
+"""pg_control does not tell their number, and the record may have been tampered with: each costs shared memory."""
 
 
 def is_carried(name: str) -> bool:

@@ -17,8 +17,10 @@ from pgwarden.restores.carried_settings import (
     ANSWER_SETTINGS,
     AT_LEAST_AS_ORIGINAL,
     INERT_LIBRARIES,
+    MOST_REPLICATION_SLOTS,
     is_carried,
 )
+from pgwarden.restores.contract import Resolved
 from pgwarden.restores.control_data import ControlData
 from pgwarden.restores.paths import RestorePaths
 
@@ -27,6 +29,7 @@ ABSENT_EXIT_CODE = 3
 """What restore-wal.sh ends with when the agent said that there is no such file."""
 PLAIN_PATH = re.compile(r"/[-A-Za-z0-9_./]*")
 DEFAULT_REPLICATION_SLOTS = 10
+CLAMPED = ("max_replication_slots", "max_active_replication_origins")
 FIRST_WITH_EVENT_TRIGGERS_SETTING = 17
 FIRST_WITH_REPLICATION_ORIGINS_SETTING = 18
 
@@ -61,11 +64,8 @@ class FinalConfiguration:
 def recovery_settings(record: BackupRecord, control: ControlData, paths: RestorePaths) -> dict[str, str]:
     """Settings for recovery and checks: to be reached over one socket only, and to reach nothing itself.
 
-    There is no recovery target: recovery takes all the WAL that the backup carries and ends where restore_command
-    says "absent". Before the end of the backup PostgreSQL itself refuses to end. (With target `immediate` the backup of
-    an idle standby, whose last record is the one that makes it consistent, ended in "recovery ended before configured
-    recovery target was reached" on 17.10 and 18.6.) hot_standby is off because a server that allows queries during
-    recovery pauses for ever when a setting of the original was raised after the base.
+    hot_standby is off because a server that allows queries during recovery pauses for ever when a setting of the
+    original was raised after the base.
     """
     original = settings_by_name(record)
     major = record.server.version_num // 10000
@@ -78,7 +78,6 @@ def recovery_settings(record: BackupRecord, control: ControlData, paths: Restore
         "unix_socket_permissions": "0700",
         "ssl": "off",
         "restore_command": restore_command(paths),
-        "recovery_target_timeline": "current",
         "recovery_init_sync_method": "syncfs",
         "hot_standby": "off",
         "restart_after_crash": "off",
@@ -104,26 +103,55 @@ def recovery_settings(record: BackupRecord, control: ControlData, paths: Restore
         "log_min_error_statement": "panic",
         "lc_messages": "C",
     }
-    slots = max(DEFAULT_REPLICATION_SLOTS, number(original.get("max_replication_slots")))
-    settings |= {name: str(at_least(name, control, original)) for name in AT_LEAST_AS_ORIGINAL}
-    settings["max_replication_slots"] = str(slots)
+    most_slots = max(DEFAULT_REPLICATION_SLOTS, slots(original, "max_replication_slots"))
+    settings |= as_controlled(control)
+    settings["max_replication_slots"] = str(most_slots)
     if major >= FIRST_WITH_EVENT_TRIGGERS_SETTING:
         settings["event_triggers"] = "off"
     if major >= FIRST_WITH_REPLICATION_ORIGINS_SETTING:
-        origins = number(original.get("max_active_replication_origins"))
-        settings["max_active_replication_origins"] = str(max(slots, origins))
+        origins = slots(original, "max_active_replication_origins")
+        settings["max_active_replication_origins"] = str(max(most_slots, origins))
     return settings | {name: value for name, value in original.items() if name in ANSWER_SETTINGS}
 
 
-def final_configuration(record: BackupRecord, present_libraries: Collection[str]) -> FinalConfiguration:
-    """What the new instance starts with; `present_libraries` are those the server's image has."""
+def target_settings(resolved: Resolved, *, to_the_end: bool) -> dict[str, str]:
+    """Settings that say where recovery ends: one target at most.
+
+    `latest` and the end of a backup have none: recovery takes all the WAL there is for it and ends where
+    restore_command says "absent". Before the end of the backup PostgreSQL itself refuses to end. (With target
+    `immediate` the backup of an idle standby, whose last record is the one that makes it consistent, ended in "recovery
+    ended before configured recovery target was reached" on 17.10 and 18.6.)
+    """
+    settings = {"recovery_target_timeline": str(resolved.timeline), "recovery_target_action": "promote"}
+    point = resolved.point
+    targets = {
+        "recovery_target_time": point.time.isoformat() if point.time is not None else None,
+        "recovery_target_lsn": point.lsn,
+        "recovery_target_xid": point.xid,
+        "recovery_target_name": point.name,
+    }
+    if to_the_end:
+        return settings
+    settings |= {name: value for name, value in targets.items() if value is not None}
+    return settings | {"recovery_target_inclusive": "on" if point.inclusive else "off"}
+
+
+def final_configuration(
+    record: BackupRecord, present_libraries: Collection[str], control: ControlData
+) -> FinalConfiguration:
+    """What the new instance starts with; `present_libraries` are those the server's image has, `control` is of the
+    recovered cluster."""
     original = settings_by_name(record)
     wanted = library_names(original.get("shared_preload_libraries", ""))
     libraries = [name for name in wanted if name in INERT_LIBRARIES and name in present_libraries]
     settings = {"listen_addresses": "*"}
     left_out = []
     for name, value in sorted(original.items()):
-        if is_carried(name) or name.partition(".")[0] in libraries:
+        if name in AT_LEAST_AS_ORIGINAL:
+            settings[name] = as_controlled(control)[name]
+        elif name in CLAMPED:
+            settings[name] = str(slots(original, name))
+        elif is_carried(name) or name.partition(".")[0] in libraries:
             settings[name] = value
         elif name != "shared_preload_libraries":
             left_out.append(name)
@@ -138,15 +166,22 @@ def settings_by_name(record: BackupRecord) -> dict[str, str]:
     return {setting.name: setting.value for setting in record.server.settings if setting.value is not None}
 
 
-def at_least(name: str, control: ControlData, original: Mapping[str, str]) -> int:
-    """The larger one of what pg_control and the record say."""
-    return max(number(getattr(control, name, 0)), number(original.get(name)))
+def as_controlled(control: ControlData) -> dict[str, str]:
+    """What the original had at least, as pg_control says: the server writes it at every start and when replay passes a
+    change of it. The record, which may have been tampered with, is not asked: a huge max_connections would keep the
+    copy from starting."""
+    return {name: str(getattr(control, name)) for name in AT_LEAST_AS_ORIGINAL}
+
+
+def slots(original: Mapping[str, str], name: str) -> int:
+    """How many slots, or origins, the record names, within reason."""
+    return min(number(original.get(name)), MOST_REPLICATION_SLOTS)
 
 
 def number(value: object) -> int:
     """`value` as a number, 0 when it is none."""
     text = str(value)
-    return int(text) if text.isdecimal() else 0
+    return int(text) if text.isascii() and text.isdecimal() and len(text) < 20 else 0
 
 
 def library_names(setting: str) -> list[str]:

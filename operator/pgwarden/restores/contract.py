@@ -34,16 +34,38 @@ class SQLCheck(ContractModel):
     """The first column of the first row as text; None asks only that the query succeeds."""
 
 
+class TargetPoint(ContractModel):
+    """Where recovery shall end: exactly one of time, lsn, xid, name, latest and immediate."""
+
+    time: datetime | None = None
+    lsn: str | None = None
+    xid: Annotated[str | None, Field(pattern=r"^[0-9]{1,20}$")] = None
+    name: Annotated[str | None, Field(max_length=63)] = None
+    """A restore point made with pg_create_restore_point."""
+    latest: bool = False
+    """As far as the archive goes."""
+    immediate: bool = False
+    """The end of the backup."""
+    timeline: int | None = None
+    """None is the newest that the archive knows; with `immediate` that of the backup."""
+    inclusive: bool = True
+    """Whether what lies exactly at the target is replayed (recovery_target_inclusive)."""
+
+
 class RestoreTask(Payload):
-    """Lay one full backup out on the data volume and verify it."""
+    """Lay a backup, with all that it builds upon, out on the data volume and verify it."""
 
     OPERATION: ClassVar[Operation] = Operation.RESTORE
 
     request_uid: str
     """UID of the RestoreRequest; written into a marker on the volume, so that no request is carried out twice."""
     store: StoreLocation
-    location: str
-    """Path of the backup's folder inside the store, as in BackupReport."""
+    location: str = ""
+    """Path of the backup's folder inside the store, as in BackupReport; empty to have the base chosen in `archive`."""
+    archive: str = ""
+    """Folder of the archive in which the base is chosen; empty where `location` names it."""
+    target: TargetPoint | None = None
+    """None is the end of the backup."""
     pgdata: str = PGDATA
     shared: str = SHARED
     parallel: Annotated[int, Field(ge=1, le=32)] = 4
@@ -56,7 +78,6 @@ class RecoverTask(Payload):
 
     request_uid: str
     store: StoreLocation
-    location: str
     pgdata: str = PGDATA
     shared: str = SHARED
     checks: list[SQLCheck] = Field(default_factory=list, max_length=32)
@@ -70,6 +91,44 @@ class CheckResult(Report):
     name: str
     passed: bool
     detail: str = ""
+    built_in: bool = False
+    """Whether it is one of ours and not of the request."""
+
+
+class Section(Report):
+    """A part of the way that recovery goes: one timeline, up to and not including `end`; None where it is open."""
+
+    timeline: int
+    end: str | None = None
+
+
+class Resolved(Report):
+    """Where a restore begins and which way it goes, fixed once and kept on the volume."""
+
+    backup_id: str
+    location: str
+    """The folder of the backup that recovery begins with."""
+    chain: list[str] = Field(default_factory=list)
+    """Ids of all backups that are fetched, the full first, that one last."""
+    target: str
+    """The target as it was understood, for people."""
+    point: TargetPoint = Field(default_factory=lambda: TargetPoint(immediate=True))
+    timeline: int
+    """The timeline that recovery follows: recovery_target_timeline."""
+    path: list[Section] = Field(default_factory=list)
+    """The way to that timeline, the oldest first."""
+    end_lsn: str
+    """Recovery must come at least here, or it lost something."""
+    end_time: datetime | None = None
+    """When the server was known to be at `end_lsn`."""
+    wal_until: str
+    """WAL is stored up to here without a gap: one that is asked for before it and cannot be had is a failure."""
+    archive: str
+    """Folder of the archive."""
+    archived_wal: bool = False
+    """Whether recovery goes on with WAL of the archive after that of the backup."""
+    passed_over: list[str] = Field(default_factory=list)
+    """Why newer backups were not taken; the first few."""
 
 
 class StepReport(Report):
@@ -90,6 +149,7 @@ class RestoreReport(Report):
     postgres_version: str
     plain_bytes: int
     files_verified: int = 0
+    resolved: Resolved | None = None
     steps: list[StepReport] = Field(default_factory=list)
     repeated: bool = False
 
@@ -98,6 +158,8 @@ class RecoverReport(Report):
     """Of operation `recover`: what the recovered instance is."""
 
     end_lsn: str
+    end_time: datetime | None = None
+    """When the last replayed transaction was committed; None where none was replayed."""
     timeline: int
     """Timeline after promotion."""
     system_identifier: str

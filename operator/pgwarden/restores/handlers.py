@@ -16,13 +16,14 @@ from pgwarden.jobs.task import Operation
 from pgwarden.kube.agents import account_refused, agent_image, image_missing
 from pgwarden.kube.cache import Body
 from pgwarden.kube.context import OperatorContext
-from pgwarden.kube.dependents import referring
+from pgwarden.kube.dependents import named, referring
 from pgwarden.kube.key import Key
 from pgwarden.kube.objects import find, read
 from pgwarden.kube.room import no_room, reserved
 from pgwarden.kube.secrets import missing
 from pgwarden.kube.types import CLAIMS, RESTORE_REQUESTS, SECRETS, SERVICES, STATEFUL_SETS
 from pgwarden.kube.work import apply, bury_all, observe_job
+from pgwarden.restores.contract import TargetPoint
 from pgwarden.restores.plan import (
     ObservedRestore,
     RestorePlan,
@@ -35,6 +36,7 @@ from pgwarden.restores.plan import (
 from pgwarden.restores.refusals import backup_obstacle, backup_refusal, name_taken
 from pgwarden.restores.render import Identity, Surroundings, before_job, instance, restore
 from pgwarden.restores.resource import RestoreRequest
+from pgwarden.storage.layout import archive_folder
 from pgwarden.stores.access import wanted
 from pgwarden.stores.resource import BackupStore
 
@@ -47,6 +49,10 @@ class Found:
     """The objects a request refers to, as far as they exist."""
 
     backup: DatabaseBackup | None = None
+    """The one that is named."""
+    like: DatabaseBackup | None = None
+    """That one, or the newest of the same cluster and store."""
+    cluster_name: str = ""
     store: BackupStore | None = None
     cluster: DatabaseCluster | None = None
     workload: Body | None = None
@@ -104,15 +110,43 @@ class RestoreController:
 
     async def find(self, request: RestoreRequest, namespace: str) -> Found:
         """What the request refers to."""
-        found = Found(backup=find(self.context, DatabaseBackup, namespace, request.spec.source.backup_ref.name))
-        if found.backup is None:
-            return found
-        found.store = find(self.context, BackupStore, namespace, found.backup.spec.store_ref.name)
-        found.cluster = find(self.context, DatabaseCluster, namespace, found.backup.spec.cluster_ref.name)
+        source = request.spec.source
+        found = Found()
+        if source.backup_ref is not None:
+            found.backup = find(self.context, DatabaseBackup, namespace, source.backup_ref.name)
+            if found.backup is None:
+                return found
+            names = (found.backup.spec.cluster_ref.name, found.backup.spec.store_ref.name)
+        elif source.policy_ref is not None:
+            policy = self.context.cache.get(Key("BackupPolicy", namespace, source.policy_ref.name))
+            names = (named(policy, ("clusterRef",)), named(policy, ("storeRef",)))
+        else:
+            cluster, store = source.cluster_ref, source.store_ref
+            names = (cluster.name if cluster is not None else "", store.name if store is not None else "")
+        found.cluster_name, store_name = names
+        found.store = find(self.context, BackupStore, namespace, store_name)
+        found.cluster = find(self.context, DatabaseCluster, namespace, found.cluster_name)
+        found.like = found.backup or self.newest_backup(namespace, found.cluster_name, store_name)
         if found.cluster is not None and found.cluster.spec.workload_ref is not None:
             name = found.cluster.spec.workload_ref.name
             found.workload = await self.context.client.get(STATEFUL_SETS, namespace, name)
         return found
+
+    def newest_backup(self, namespace: str, cluster: str, store: str) -> DatabaseBackup | None:
+        """The newest finished backup of a cluster in a store that there is an object of: it tells what its like are."""
+        backups = (
+            find(self.context, DatabaseBackup, namespace, key.name)
+            for key in self.context.cache.keys("DatabaseBackup", namespace)
+        )
+        alike = [
+            each
+            for each in backups
+            if each is not None
+            and (each.spec.cluster_ref.name, each.spec.store_ref.name) == (cluster, store)
+            and each.status.postgres_version
+            and each.status.completion_time is not None
+        ]
+        return max(alike, key=lambda each: str(each.status.completion_time), default=None)
 
     async def surroundings(
         self, request: RestoreRequest, found: Found, namespace: str
@@ -120,7 +154,7 @@ class RestoreController:
         """All that the Job needs, or what keeps it from beginning now."""
         config = self.context.config
         obstacle = backup_obstacle(request, found.backup, found.store)
-        if obstacle is not None or found.backup is None or found.store is None:
+        if obstacle is not None or found.store is None:
             return None, obstacle
         decryption = self.decryption(request, found.backup, found.store)
         absent = await missing(self.context.client, namespace, wanted(found.store, decryption))
@@ -133,15 +167,22 @@ class RestoreController:
                 " RestoreRequest with target.newInstance.image"
             )
             return None, Obstacle("ServerImageUnknown", message)
-        major = major_version(found.backup.status.postgres_version)
-        image = agent_image(config, major)
+        version = version_of(found)
+        if not version:
+            return None, version_unknown(found.cluster_name)
+        image = agent_image(config, major_version(version))
         if image is None:
-            return None, Obstacle("AgentImageMissing", image_missing(config, major))
+            return None, Obstacle("AgentImageMissing", image_missing(config, major_version(version)))
         refused = account_refused(config, request.spec.job_template.service_account_name)
         if refused:
             return None, Obstacle("ServiceAccountRefused", refused)
         around = Surroundings(
-            backup=found.backup,
+            cluster=found.cluster_name,
+            location=found.backup.status.location if found.backup is not None else "",
+            archive="" if found.backup is not None else archive_folder(namespace, found.cluster_name),
+            target=target_point(request),
+            major=major_version(version),
+            superuser=found.like.status.superuser if found.like is not None else "",
             store=found.store,
             server_image=server_image,
             agent_image=image,
@@ -152,9 +193,12 @@ class RestoreController:
         )
         return around, None
 
-    def decryption(self, request: RestoreRequest, backup: DatabaseBackup, store: BackupStore) -> SecretKey | None:
-        """Where the identity stands; None when the backup is not encrypted."""
-        if not backup.status.encrypted:
+    def decryption(
+        self, request: RestoreRequest, backup: DatabaseBackup | None, store: BackupStore
+    ) -> SecretKey | None:
+        """Where the identity stands; None when the backup is not encrypted, and nothing after it is wanted."""
+        alone = request.spec.source.target is None or request.spec.source.target.immediate
+        if backup is not None and not backup.status.encrypted and alone:
             return None
         return request.spec.identity or (store.spec.encryption.identity if store.spec.encryption else None)
 
@@ -198,6 +242,27 @@ class RestoreController:
 
     def dependents(self, changed: Key) -> list[Key]:
         return referring(self.context.cache, "RestoreRequest", changed)
+
+
+def version_of(found: Found) -> str:
+    """The version of the server that the data are of, as far as an object tells it: 17.10."""
+    if found.like is not None:
+        return found.like.status.postgres_version
+    return found.cluster.status.version if found.cluster is not None else ""
+
+
+def version_unknown(cluster: str) -> Obstacle:
+    message = (
+        f"nothing tells which version of PostgreSQL the data of {cluster} are of: neither a DatabaseBackup of it in"
+        " that store nor its DatabaseCluster. Create the DatabaseCluster, or import the backups: pgwarden backup import"
+    )
+    return Obstacle("ServerVersionUnknown", message)
+
+
+def target_point(request: RestoreRequest) -> TargetPoint | None:
+    """The target for the agent."""
+    target = request.spec.source.target
+    return TargetPoint.model_validate(target.model_dump()) if target is not None else None
 
 
 def owner_of_data(workload: Body | None) -> Identity:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 
 from pgwarden.jobs.errors import TaskError
@@ -23,6 +24,8 @@ class Inspection:
     system_identifier: str
     timeline: int
     superuser: str
+    last_commit: datetime | None = None
+    """When the last replayed transaction was committed; None where none was."""
     databases: list[str] = field(default_factory=list)
     libraries: set[str] = field(default_factory=set)
     """Libraries in the server's image."""
@@ -46,6 +49,7 @@ def inspect(
             system_identifier=sql.system_identifier(connection),
             timeline=sql.current_timeline(connection),
             superuser=sql.superuser_name(connection),
+            last_commit=sql.last_replayed_commit(connection),
             databases=[database.name for database in databases],
             libraries=sql.present_libraries(connection),
         )
@@ -53,7 +57,9 @@ def inspect(
         for database in databases:
             if database.connectable:
                 inspect_database(server, database.name, inspection)
-        inspection.checks.append(CheckResult(name="databases", passed=True, detail=f"{len(databases)} databases"))
+        inspection.checks.append(
+            CheckResult(name="databases", passed=True, detail=f"{len(databases)} databases", built_in=True)
+        )
         run_checks(server, connection, checks, request_uid, inspection)
         if password_file is not None:
             sql.set_password(connection, inspection.superuser, password_file)

@@ -8,6 +8,7 @@ Beside PGDATA, never beneath it, and on the same file system, so that the finish
     <pgdata>.restore/marker.json  whose restore this is and how far it got
                      backup.json, backup_manifest
                      original/    the configuration files that came with the backup, kept for people
+                     inputs/<n>/  the backups of a chain, the full first, until they are combined
                      data/        PGDATA until it is renamed in
                      wal/         the WAL that came with the backup, until recovery is done
 """
@@ -17,6 +18,38 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
+
+
+class BackupPlace(Protocol):
+    """Where one backup is unpacked."""
+
+    @property
+    def data(self) -> Path: ...
+    @property
+    def manifest(self) -> Path: ...
+    def tablespace(self, oid: int) -> Path: ...
+
+
+@dataclass(frozen=True)
+class ChainInput:
+    """Where one backup of a chain is unpacked before the chain is combined.
+
+    pg_combinebackup looks for the manifest inside the data directory.
+    """
+
+    folder: Path
+
+    @property
+    def data(self) -> Path:
+        return self.folder / "data"
+
+    @property
+    def manifest(self) -> Path:
+        return self.data / "backup_manifest"
+
+    def tablespace(self, oid: int) -> Path:
+        return self.folder / "tablespaces" / str(oid)
 
 
 @dataclass(frozen=True)
@@ -67,6 +100,14 @@ class RestorePaths:
 
     def tablespace(self, oid: int) -> Path:
         return self.tablespaces / str(oid)
+
+    @property
+    def inputs(self) -> Path:
+        """Folder of the backups of a chain."""
+        return self.work / "inputs"
+
+    def chain_input(self, number: int) -> ChainInput:
+        return ChainInput(self.inputs / str(number))
 
     @property
     def wal_queue(self) -> Path:

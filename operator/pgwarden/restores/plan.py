@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from pydantic import ValidationError
+
 from pgwarden.api.conditions import Judgment, find, in_progress, ready, stalled
 from pgwarden.api.quantities import human_bytes, human_seconds, parse_quantity
 from pgwarden.api.wal import USUAL_SEGMENT_BYTES, parse_lsn, room_to_recover
@@ -15,10 +17,10 @@ from pgwarden.jobs.attempts import Decision, Verdict, decide
 from pgwarden.jobs.names import job_name
 from pgwarden.jobs.plan import REPORT_UNREADABLE, Plan, report_of, told, with_progress
 from pgwarden.jobs.state import JobPhase, JobState
-from pgwarden.jobs.task import Progress
-from pgwarden.restores.contract import RecoverReport
+from pgwarden.jobs.task import Progress, shorten
+from pgwarden.restores.contract import RecoverReport, Resolved
 from pgwarden.restores.progress import steps_of
-from pgwarden.restores.resource import RestoreRequest, RestoreRequestStatus
+from pgwarden.restores.resource import ResolvedPoint, RestoreRequest, RestoreRequestStatus
 
 WAIT_SECONDS = 10.0
 START_LOOK_SECONDS = 2.0
@@ -79,7 +81,7 @@ def plan(request: RestoreRequest, observed: ObservedRestore, now: datetime) -> R
     if finished(request):
         return RestorePlan(status=request.status)
     decision = decide(request.status.attempts, observed.job, now=now)
-    status = request.status.model_copy(update={"attempts": decision.attempts})
+    status = with_resolved(request.status.model_copy(update={"attempts": decision.attempts}), observed.job)
     if request.spec.cancel:
         return cancelled(request, status, observed)
     if status.restored_to is not None:
@@ -126,17 +128,39 @@ def start(
     status = status.model_copy(
         update={
             "start_time": status.start_time or now.replace(microsecond=0),
-            "backup_id": backup.status.backup_id if backup else "",
-            "location": backup.status.location if backup else "",
-            "restored_time": backup.status.completion_time if backup else None,
+            "backup_id": backup.status.backup_id if backup else status.backup_id,
+            "location": backup.status.location if backup else status.location,
+            "restored_time": backup.status.completion_time if backup else status.restored_time,
             "secret_name": secret_name(request),
         }
     )
     status = with_steps(request, status, observed)
-    message = f"attempt {decision.number}: backup {status.backup_id} is restored into the new instance {name}"
+    what = f"backup {status.backup_id}" if status.backup_id else "the target"
+    message = f"attempt {decision.number}: {what} is restored into the new instance {name}"
     begun = said(request, status, in_progress("Starting", message), WAIT_SECONDS)
     begun.attempt = decision.number
     return begun
+
+
+def with_resolved(status: RestoreRequestStatus, job: JobState) -> RestoreRequestStatus:
+    """The status with where the restore begins, once the Job has told."""
+    told = job.told.get("restore")
+    try:
+        resolved = Resolved.model_validate(told.report["resolved"]) if told is not None else None
+    except (KeyError, ValidationError):
+        return status
+    if resolved is None:
+        return status
+    point = ResolvedPoint(
+        target=shorten(resolved.target, 256),
+        backup_id=resolved.backup_id,
+        chain=resolved.chain,
+        timeline=resolved.timeline,
+        lsn=resolved.end_lsn,
+        time=resolved.end_time,
+    )
+    known = {"resolved": point, "backup_id": resolved.backup_id, "location": resolved.location}
+    return status.model_copy(update=known)
 
 
 def too_small(request: RestoreRequest, backup: DatabaseBackup | None) -> Obstacle | None:
@@ -163,6 +187,9 @@ def space_needed(backup: DatabaseBackup) -> int:
 
 def cancelled(request: RestoreRequest, status: RestoreRequestStatus, observed: ObservedRestore) -> RestorePlan:
     """The plan that ends a restore; nothing that was restored is deleted without a person."""
+    if not status.attempts:
+        message = "the restore was cancelled (spec.cancel) before it began; nothing was made for it"
+        return said(request, status, stalled("Cancelled", message), None)
     names = f"claim {claim_name(request)} and Secret {secret_name(request)}"
     if status.restored_to is not None:
         names = f"StatefulSet and Service {request.spec.target.new_instance.name}, {names}"
@@ -178,11 +205,23 @@ def recovered(request: RestoreRequest, status: RestoreRequestStatus, report: Rec
     return status.model_copy(
         update={
             "restored_to": report.end_lsn,
+            "restored_time": restored_time(request, status, report),
             "timeline": report.timeline,
             "checks_passed": sum(check.passed for check in report.checks),
             "host": f"{request.spec.target.new_instance.name}.{request.metadata.namespace}.svc",
         }
     )
+
+
+def restored_time(request: RestoreRequest, status: RestoreRequestStatus, report: RecoverReport) -> datetime | None:
+    """The moment the data are of: the time that was asked for, or that of the last transaction that was replayed."""
+    target = request.spec.source.target
+    if target is None or target.immediate:
+        resolved = status.resolved.time if status.resolved is not None else None
+        return status.restored_time or resolved
+    if target.time is not None:
+        return target.time
+    return report.end_time or (status.resolved.time if status.resolved is not None else None)
 
 
 def unreadable(request: RestoreRequest) -> str:
@@ -238,7 +277,6 @@ def with_steps(
         status.steps,
         observed.job,
         observed.progress,
-        begun=status.start_time,
         starting=starting,
         started=started,
         now=now,

@@ -16,9 +16,11 @@ RESOLVE = "Resolve"
 START_INSTANCE = "StartInstance"
 # What the init container `restore` and the container `agent` do, by the names they give it.
 AGENT_STEPS = (
+    RESOLVE,
     "Prepare",
     "Fetch",
     "Verify",
+    "Combine",
     "MakeHarmless",
     "Recover",
     "Check",
@@ -26,7 +28,7 @@ AGENT_STEPS = (
     "VerifyFiles",
     "HandOver",
 )
-STEPS = (RESOLVE, *AGENT_STEPS, START_INSTANCE)
+STEPS = (*AGENT_STEPS, START_INSTANCE)
 
 
 def steps_of(
@@ -34,15 +36,13 @@ def steps_of(
     job: JobState,
     progress: Progress | None,
     *,
-    begun: datetime | None,
     starting: bool = False,
     started: bool = False,
     now: datetime | None = None,
 ) -> list[Step]:
     """All steps in order. What was told once stays, also when the pod that told it is gone."""
-    steps = {step.name: step for step in before} or {name: Step(name=name) for name in STEPS}
-    if begun is not None:
-        steps[RESOLVE] = Step(name=RESOLVE, state=StepState.DONE, start_time=begun, completion_time=begun)
+    # A request that an earlier pgwarden began has fewer steps.
+    steps = {name: Step(name=name) for name in STEPS} | {step.name: step for step in before}
     for result in job.told.values():
         for told in result.report.get("steps") or []:
             report = step_report(told)

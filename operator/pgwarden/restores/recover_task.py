@@ -2,31 +2,37 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from pgwarden.backups.record import BackupRecord, read_record
 from pgwarden.jobs.agent import AgentContext, Done
 from pgwarden.jobs.errors import TaskError
+from pgwarden.restores.archived_wal import ArchivedWAL, list_wal, put_histories, read_histories
 from pgwarden.restores.configuration import FINAL_HBA, FINAL_IDENT, final_configuration
-from pgwarden.restores.contract import CheckResult, RecoverReport, RecoverTask
+from pgwarden.restores.contract import CheckResult, RecoverReport, RecoverTask, Resolved
 from pgwarden.restores.durable import sync_path, write_durably
 from pgwarden.restores.inspection import Inspection, inspect
 from pgwarden.restores.paths import RestorePaths
 from pgwarden.restores.recovery import (
     RecoveryEnd,
-    carried_wal,
     check_recovery_end,
     read_recovery_end,
     recover,
     recovery_failed,
     restored_server,
+    target_not_reached,
     write_configuration,
 )
 from pgwarden.restores.server import RecoveryServer
 from pgwarden.restores.steps import Steps, fitted
 from pgwarden.restores.verify import find_wrong_pages, read_control_data
 from pgwarden.restores.volume import Marker, RestoreVolume, State
-from pgwarden.restores.wal_queue import WALQueue
+from pgwarden.restores.wal_plan import wal_plan, way_of
+from pgwarden.restores.wal_queue import WALQueue, sizes_of
+from pgwarden.storage.encryption import read_identities
+from pgwarden.storage.store import open_store
 
 __all__ = ["RecoverTask", "run"]
 
@@ -43,7 +49,7 @@ def run(task: RecoverTask, context: AgentContext) -> Done:
     server = RecoveryServer(paths.shared, context)
     with server.attended(), volume.held():
         marker = volume.marker()
-        if marker is None or marker.state is State.UNPACKING:
+        if marker is None or marker.resolved is None or marker.state is State.UNPACKING:
             raise TaskError(
                 "NothingLaidOut",
                 f"there is no verified backup in {paths.work} to recover",
@@ -51,7 +57,7 @@ def run(task: RecoverTask, context: AgentContext) -> Done:
                 retryable=True,
             )
         if marker.recovered is None:
-            return Recovery(task, context, volume, server, marker).run()
+            return Recovery(task, context, volume, server, marker, marker.resolved).run()
         return hand_over(volume, marker, marker.recovered, repeated=True)
 
 
@@ -59,7 +65,13 @@ class Recovery:
     """One attempt to recover one laid out backup."""
 
     def __init__(
-        self, task: RecoverTask, context: AgentContext, volume: RestoreVolume, server: RecoveryServer, marker: Marker
+        self,
+        task: RecoverTask,
+        context: AgentContext,
+        volume: RestoreVolume,
+        server: RecoveryServer,
+        marker: Marker,
+        resolved: Resolved,
     ) -> None:
         self.task = task
         self.context = context
@@ -68,6 +80,7 @@ class Recovery:
         self.server = server
         self.marker = marker
         self.steps = Steps(context)
+        self.resolved = resolved
         self.record: BackupRecord = read_record(self.paths.record.read_bytes(), str(self.paths.record))
         self.major = self.record.server.version_num // 10000
 
@@ -91,14 +104,59 @@ class Recovery:
         return hand_over(self.volume, checked, report)
 
     def recover(self) -> None:
-        self.server.wait_for_version(self.major, self.task.server_start_timeout_seconds)
+        timeout = self.task.server_start_timeout_seconds
+        self.server.wait_for_version(self.major, timeout)
         self.volume.close_to_others()
         control = read_control_data(self.paths.data, self.major, self.context)
-        write_configuration(self.paths, self.record, control)
-        queue = WALQueue(self.paths.wal_queue, self.paths.wal, carried_wal(self.paths, self.record))
-        queue.open()
-        self.volume.write(self.marker.model_copy(update={"state": State.RECOVERING}))
+        write_configuration(self.paths, self.record, control, self.resolved)
+        with self.wal_queue() as queue:
+            self.volume.write(self.marker.model_copy(update={"state": State.RECOVERING}))
+            self.server.start()
+            try:
+                recover(self.server, self.paths, queue, self.context, timeout)
+            except TaskError:
+                if not self.server.ended_before_its_target:
+                    raise
+                self.take_all_there_is(queue)
+        self.context.log(f"the server waited {queue.waited_seconds:.1f} s for WAL")
+
+    def take_all_there_is(self, queue: WALQueue) -> None:
+        """Recovers to the end of the WAL, after the server found nothing in it that lies beyond the target.
+
+        A database that was idle at the target wrote nothing afterwards that PostgreSQL could stop at. The archive was
+        seen to reach past the target when it was resolved, and recovery has to come to `end_lsn` also now. Of a
+        transaction or a restore point nobody knows where it would be: that one must be found.
+        """
+        point = self.resolved.point
+        if point.time is None and point.lsn is None:
+            raise target_not_reached(self.resolved)
+        self.context.log(f"nothing was committed after {self.resolved.target}: recovering to the end of the WAL")
+        control = read_control_data(self.paths.data, self.major, self.context)
+        write_configuration(self.paths, self.record, control, self.resolved, to_the_end=True)
+        self.server.start_again()
         recover(self.server, self.paths, queue, self.context, self.task.server_start_timeout_seconds)
+
+    @contextmanager
+    def wal_queue(self) -> Iterator[WALQueue]:
+        """The queue with all the WAL there is for this restore, and the archive's history files."""
+        resolved, carried = self.resolved, sizes_of(self.paths.wal)
+        store = open_store(self.task.store)
+        pieces = []
+        if resolved.archived_wal:
+            way = way_of(resolved, self.record)
+            pieces = list_wal(store, resolved, way, self.record.server.wal_segment_bytes)
+        plan = wal_plan(resolved, self.record, carried, pieces)
+        queue = WALQueue(self.paths.wal_queue, self.paths.wal, plan)
+        queue.open()
+        put_histories(read_histories(store, resolved.archive), queue.coming, queue.present)
+        identities = read_identities(Path(self.task.store.identity_file)) if self.task.store.identity_file else []
+        source = ArchivedWAL(store, resolved, identities, plan, queue.coming, queue.present)
+        queue.source = source
+        try:
+            yield queue
+        finally:
+            source.close()
+            self.context.log(f"{source.segments} segments were fetched from the archive")
 
     def check(self) -> tuple[Inspection, RecoveryEnd]:
         password_file = self.task.superuser_password_file
@@ -116,7 +174,7 @@ class Recovery:
                 remedy=OTHER_BACKUP,
             )
         end = read_recovery_end(self.paths.data, inspection.timeline)
-        check_recovery_end(end, self.record)
+        check_recovery_end(end, self.resolved)
         return inspection, end
 
     def shut_down(self) -> None:
@@ -127,16 +185,20 @@ class Recovery:
     def verify_files(self) -> CheckResult:
         """Checks what only a stopped server allows."""
         control = read_control_data(self.paths.data, self.major, self.context)
+        passed, detail = True, "every page is as its checksum says"
         if not control.shut_down:
-            return CheckResult(name="shutdown", passed=False, detail=f"the cluster's state is {control.state!r}")
-        if not control.data_checksums:
-            return CheckResult(name="checksums", passed=True, detail="the cluster has no data checksums")
-        wrong = find_wrong_pages(self.paths, self.major, self.context)
-        return CheckResult(name="checksums", passed=not wrong, detail=wrong or "every page is as its checksum says")
+            passed, detail = False, f"the cluster's state is {control.state!r}"
+        elif not control.data_checksums:
+            detail = "the cluster has no data checksums"
+        elif wrong := find_wrong_pages(self.paths, self.major, self.context):
+            passed, detail = False, wrong
+        name = "checksums" if control.shut_down else "shutdown"
+        return CheckResult(name=name, passed=passed, detail=detail, built_in=True)
 
     def report(self, inspection: Inspection, end: RecoveryEnd) -> RecoverReport:
         return RecoverReport(
             end_lsn=end.lsn,
+            end_time=inspection.last_commit,
             timeline=inspection.timeline,
             system_identifier=inspection.system_identifier,
             checks=inspection.checks,
@@ -163,7 +225,8 @@ class Recovery:
             )
 
     def write_final_configuration(self, inspection: Inspection, report: RecoverReport) -> None:
-        final = final_configuration(self.record, inspection.libraries)
+        control = read_control_data(self.paths.data, self.major, self.context)
+        final = final_configuration(self.record, inspection.libraries, control)
         files = {
             "postgresql.conf": final.render(),
             "pg_hba.conf": FINAL_HBA,
@@ -185,9 +248,15 @@ def hand_over(volume: RestoreVolume, marker: Marker, report: RecoverReport, *, r
     if marker.state is not State.DONE:
         volume.rename_in()
         volume.write(marker.model_copy(update={"state": State.DONE}))
-    passed = sum(check.passed for check in report.checks)
     return Done(
         "Recovered",
-        f"recovered to {report.end_lsn}, now on timeline {report.timeline}; {passed} checks passed",
+        f"recovered to {report.end_lsn}, now on timeline {report.timeline}; {checks_passed(report)}",
         fitted(report.model_copy(update={"repeated": repeated})),
     )
+
+
+def checks_passed(report: RecoverReport) -> str:
+    """How many checks passed, for people: 2 of your checks and 3 built-in ones passed."""
+    ours = sum(check.passed for check in report.checks if check.built_in)
+    theirs = sum(check.passed for check in report.checks if not check.built_in)
+    return f"{theirs} of your checks and {ours} built-in ones passed" if theirs else f"{ours} built-in checks passed"

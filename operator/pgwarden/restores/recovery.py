@@ -12,18 +12,19 @@ from pgwarden.backups.record import BackupRecord
 from pgwarden.jobs.agent import AgentContext
 from pgwarden.jobs.errors import TaskError
 from pgwarden.postgres.restored import RestoredServer
-from pgwarden.restores.configuration import RECOVERY_HBA, recovery_settings, render
+from pgwarden.restores.configuration import RECOVERY_HBA, recovery_settings, render, target_settings
+from pgwarden.restores.contract import Resolved
 from pgwarden.restores.control_data import ControlData
 from pgwarden.restores.durable import write_durably
 from pgwarden.restores.paths import RestorePaths
 from pgwarden.restores.server import POLL_SECONDS, RecoveryServer
-from pgwarden.restores.wal_queue import CarriedWAL, WALQueue, sizes_of
+from pgwarden.restores.wal_queue import WALQueue
 
 DEFAULT_SUPERUSER = "postgres"
 USUAL_DATABASES = ("postgres", "template1")
 STATUS_LINE = 8
 KILLED = 128
-OTHER_BACKUP = "Restore another backup; this one's WAL is not whole."
+OTHER_BACKUP = "Restore another backup, or to a target before the WAL that is missing."
 
 
 @dataclass(frozen=True)
@@ -34,27 +35,24 @@ class RecoveryEnd:
     parent_timeline: int
 
 
-def write_configuration(paths: RestorePaths, record: BackupRecord, control: ControlData) -> None:
-    """Puts in place what the server recovers with."""
+def write_configuration(
+    paths: RestorePaths, record: BackupRecord, control: ControlData, resolved: Resolved, *, to_the_end: bool = False
+) -> None:
+    """Puts in place what the server recovers with; `to_the_end` of the WAL that there is, whatever the target."""
+    settings = recovery_settings(record, control, paths) | target_settings(resolved, to_the_end=to_the_end)
     for folder in (paths.server_config, paths.socket_folder):
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(mode=0o700)
-    (paths.server_config / "postgresql.conf").write_text(render(recovery_settings(record, control, paths)))
+    (paths.server_config / "postgresql.conf").write_text(render(settings))
     (paths.server_config / "pg_hba.conf").write_text(RECOVERY_HBA)
     (paths.server_config / "pg_ident.conf").write_text("")
-    if control.timeline == record.timeline:
+    if control.timeline in {section.timeline for section in resolved.path}:
         # The server takes the signal file away before its first checkpoint on the new timeline. One that is killed in
         # between would come back on the original's timeline.
         write_durably(paths.data / "recovery.signal", b"")
     # What a killed server left. The Job's earlier pod is gone before this one starts, and with it that server; its
     # process id may now be somebody else's, and PostgreSQL would refuse to start.
     (paths.data / "postmaster.pid").unlink(missing_ok=True)
-
-
-def carried_wal(paths: RestorePaths, record: BackupRecord) -> CarriedWAL:
-    """What the backup holds of WAL."""
-    segment_bytes = record.server.wal_segment_bytes
-    return CarriedWAL(record.timeline, record.start_lsn, record.stop_lsn, segment_bytes, sizes_of(paths.wal))
 
 
 def restored_server(paths: RestorePaths, record: BackupRecord) -> RestoredServer:
@@ -68,19 +66,18 @@ def restored_server(paths: RestorePaths, record: BackupRecord) -> RestoredServer
 def recover(
     server: RecoveryServer, paths: RestorePaths, queue: WALQueue, context: AgentContext, timeout_seconds: float
 ) -> None:
-    """Starts the server and waits until it has recovered and accepts connections; hands it WAL meanwhile.
+    """Waits until the server, which has been started, has recovered and accepts connections; hands it WAL meanwhile.
 
     `timeout_seconds` is how long neither WAL may be taken nor a line be logged (the server logs every ten seconds of
     a long step). Raises TaskError: WALMissing, RecoveryFailed, RecoveryStuck, ServerContainerGone.
     """
-    server.start()
     seen: tuple[str, int] = ("", 0)
     seen_at = time.monotonic()
     while not is_ready(paths.data):
         context.check_stop()
         queue.answer_requests()
         if queue.failed is not None:
-            raise wal_missing(queue.failed)
+            raise wal_missing(queue.failed, queue.trouble)
         if server.exit_code is not None:
             raise recovery_failed(server)
         server.check_alive()
@@ -111,17 +108,19 @@ def is_ready(data: Path) -> bool:
 
 
 def tell_progress(queue: WALQueue, context: AgentContext) -> None:
-    needed, taken = queue.carried.needed, queue.last_taken
+    needed, taken = queue.plan.expected(), queue.last_taken
     if taken in needed:
         context.progress("Recover", needed.index(taken) + 1, len(needed), unit="WAL segments", detail=taken)
 
 
-def wal_missing(name: str) -> TaskError:
+def wal_missing(name: str, trouble: TaskError | None) -> TaskError:
+    why = f": {trouble.message}" if trouble is not None else ""
     return TaskError(
         "WALMissing",
-        f"recovery asked for the WAL segment {name}, which belongs to the backup and is missing or not whole; "
+        f"recovery asked for the WAL segment {name}, which is needed and is missing or not whole{why}; "
         "the server was stopped rather than opened with rows missing",
-        remedy=OTHER_BACKUP,
+        remedy=OTHER_BACKUP if trouble is None else f"{trouble.remedy} {OTHER_BACKUP}",
+        retryable=trouble is not None and trouble.retryable,
     )
 
 
@@ -155,13 +154,24 @@ def read_recovery_end(data: Path, timeline: int) -> RecoveryEnd:
         ) from error
 
 
-def check_recovery_end(end: RecoveryEnd, record: BackupRecord) -> None:
-    """Raises TaskError with reason RecoveredTooLittle unless recovery reached the end of the backup."""
-    short = parse_lsn(end.lsn) < parse_lsn(record.stop_lsn)
-    if short or end.parent_timeline != record.timeline:
+def check_recovery_end(end: RecoveryEnd, resolved: Resolved) -> None:
+    """Raises TaskError with reason RecoveredTooLittle unless recovery came as far as was planned."""
+    short = parse_lsn(end.lsn) < parse_lsn(resolved.end_lsn)
+    if short or end.parent_timeline != resolved.timeline:
         raise TaskError(
             "RecoveredTooLittle",
-            f"recovery ended at {end.lsn} on timeline {end.parent_timeline}; the backup ends at {record.stop_lsn} on "
-            f"timeline {record.timeline}",
+            f"recovery ended at {end.lsn} on timeline {end.parent_timeline}; {resolved.target} lies at or after "
+            f"{resolved.end_lsn} on timeline {resolved.timeline}",
             remedy=OTHER_BACKUP,
         )
+
+
+def target_not_reached(resolved: Resolved) -> TaskError:
+    """There was no more WAL, and nothing says that the target had been passed by then."""
+    return TaskError(
+        "TargetNotReached",
+        f"{resolved.target} was not found in the WAL after backup {resolved.backup_id}, which is stored up to "
+        f"{resolved.wal_until} on timeline {resolved.timeline}",
+        remedy="Look whether it lies on another timeline (target.timeline) or before that backup (name an earlier "
+        "one with backupRef), or choose a time.",
+    )

@@ -27,7 +27,10 @@ def backup_obstacle(
     request: RestoreRequest, backup: DatabaseBackup | None, store: BackupStore | None
 ) -> Obstacle | None:
     """What is not there yet: the backup, its store, or the identity that reads it."""
-    name = request.spec.source.backup_ref.name
+    source = request.spec.source
+    if source.backup_ref is None:
+        return store_obstacle(request, store)
+    name = source.backup_ref.name
     if backup is None:
         message = f"there is no DatabaseBackup {name} in this namespace; name one that exists in a new RestoreRequest"
         return Obstacle("BackupNotFound", message)
@@ -44,6 +47,18 @@ def backup_obstacle(
         )
         return Obstacle("IdentityMissing", message)
     return None
+
+
+def store_obstacle(request: RestoreRequest, store: BackupStore | None) -> Obstacle | None:
+    """What keeps an archive from being read: whether it is encrypted, and to whom, only its records tell."""
+    source = request.spec.source
+    if store is not None:
+        return None
+    if source.policy_ref is not None:
+        message = f"there is no BackupPolicy {source.policy_ref.name} in this namespace, or its BackupStore is gone"
+        return Obstacle("PolicyNotFound", f"{message}; name one that exists, or clusterRef and storeRef, in a new one")
+    name = source.store_ref.name if source.store_ref is not None else ""
+    return Obstacle("StoreNotFound", f"there is no BackupStore {name} in this namespace; create it")
 
 
 def name_taken(instance: str, others: Sequence[str]) -> Obstacle | None:

@@ -7,7 +7,6 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from pgwarden.api.references import SecretKey
-from pgwarden.backups.resource import DatabaseBackup
 from pgwarden.jobs.files import SECRETS
 from pgwarden.jobs.names import (
     COMPONENT_LABEL,
@@ -21,12 +20,14 @@ from pgwarden.jobs.names import (
 )
 from pgwarden.jobs.render import COMMON_MOUNTS, CONTAINER_SECURITY, JobRequest, Manifest, Owner, render, render_job
 from pgwarden.jobs.task import ObjectRef, Task
-from pgwarden.restores.contract import DATA_VOLUME, PGDATA, SHARED, RecoverTask, RestoreTask, SQLCheck
+from pgwarden.restores.contract import DATA_VOLUME, PGDATA, SHARED, RecoverTask, RestoreTask, SQLCheck, TargetPoint
 from pgwarden.restores.plan import PORT, claim_name, secret_name
 from pgwarden.restores.resource import RestoreRequest
 from pgwarden.stores.access import location, mounts, volumes
 from pgwarden.stores.resource import BackupStore
 
+NAME_LABEL = "app.kubernetes.io/name"
+INSTANCE_NAME = "pgwarden-restored-instance"
 INSTANCE_LABEL = "app.kubernetes.io/instance"
 PASSWORD_FOLDER = f"{SECRETS}/superuser"
 SUPERUSER = "postgres"
@@ -56,7 +57,16 @@ class Identity:
 class Surroundings:
     """What a restore needs to know beside its request."""
 
-    backup: DatabaseBackup
+    cluster: str
+    """Name of the DatabaseCluster that the data are of."""
+    location: str
+    """Folder of the backup that is named; empty to have one chosen in `archive`."""
+    archive: str
+    """Folder of the cluster's archive; empty where `location` names a backup."""
+    target: TargetPoint | None
+    major: int
+    superuser: str
+    """Name of the bootstrap superuser, empty where no backup tells it."""
     store: BackupStore
     server_image: str
     agent_image: str
@@ -71,11 +81,12 @@ def restore(request: RestoreRequest, around: Surroundings, *, name: str, attempt
     metadata = request.metadata
     store = location(around.store, identity=around.decryption is not None)
     store_mounts = mounts(around.store, identity=around.decryption, read_only=True)
-    first = RestoreTask(request_uid=metadata.uid, store=store, location=around.backup.status.location)
+    first = RestoreTask(
+        request_uid=metadata.uid, store=store, location=around.location, archive=around.archive, target=around.target
+    )
     second = RecoverTask(
         request_uid=metadata.uid,
         store=store,
-        location=around.backup.status.location,
         checks=[SQLCheck.model_validate(check.model_dump()) for check in request.spec.checks],
         superuser_password_file=f"{PASSWORD_FOLDER}/password",
     )
@@ -94,7 +105,7 @@ def restore(request: RestoreRequest, around: Surroundings, *, name: str, attempt
         other_tasks={"recover": task(second)},
         image=around.agent_image,
         template=request.spec.job_template,
-        cluster=around.backup.spec.cluster_ref.name,
+        cluster=around.cluster,
         image_pull_policy=around.image_pull_policy,
         image_pull_secrets=around.image_pull_secrets,
         run_as_user=around.identity.user,
@@ -114,7 +125,7 @@ def restore(request: RestoreRequest, around: Surroundings, *, name: str, attempt
             "server_resources": server_resources(request),
             "server_mounts": [DATA_MOUNT, SCRATCH_MOUNT, TEMPORARY_MOUNT, SHARED_MEMORY_MOUNT],
             "restore_mounts": [*COMMON_MOUNTS, DATA_MOUNT, SCRATCH_MOUNT, *store_mounts],
-            "recover_mounts": [*COMMON_MOUNTS, DATA_MOUNT, SCRATCH_MOUNT, password_mount],
+            "recover_mounts": [*COMMON_MOUNTS, DATA_MOUNT, SCRATCH_MOUNT, password_mount, *store_mounts],
             "recover_task_file": "/pgwarden/task/recover.json",
         },
     )
@@ -140,7 +151,7 @@ def before_job(request: RestoreRequest, around: Surroundings, *, password: str) 
         policy,
         render(
             "restores/secret.yaml.j2",
-            superuser=around.backup.status.superuser or SUPERUSER,
+            superuser=around.superuser or SUPERUSER,
             password=password,
             **common,
         ),
@@ -151,8 +162,7 @@ def before_job(request: RestoreRequest, around: Surroundings, *, password: str) 
 def instance(request: RestoreRequest, around: Surroundings) -> list[Manifest]:
     """What the restore ends in: Service and StatefulSet on the restored claim."""
     common = shared_values(request)
-    major = (around.backup.status.postgres_version or "0").split(".")[0]
-    programs = FIND_PROGRAMS.format(major=major)
+    programs = FIND_PROGRAMS.format(major=around.major)
     template = request.spec.job_template
     return [
         render("restores/service.yaml.j2", port=PORT, **common),
@@ -185,7 +195,8 @@ def instance(request: RestoreRequest, around: Surroundings) -> list[Manifest]:
 def shared_values(request: RestoreRequest) -> dict[str, Any]:
     """Names and labels of everything that is made for the new instance."""
     name = request.spec.target.new_instance.name
-    selector = {"app.kubernetes.io/name": "postgresql", INSTANCE_LABEL: name}
+    # Not `postgresql`: a Service of somebody else's that selects all pods of that name would send its clients here.
+    selector = {NAME_LABEL: INSTANCE_NAME, INSTANCE_LABEL: name}
     return {
         "name": name,
         "namespace": request.metadata.namespace,

@@ -110,8 +110,8 @@ class RestoreRequestSpec(Model):
         Field(
             json_schema_extra=rules(
                 (
-                    "(has(self.backupRef) ? 1 : 0) + (has(self.policyRef) ? 1 : 0) + (has(self.clusterRef) ? 1 : 0) == 1"
-                    " && has(self.clusterRef) == has(self.storeRef)",
+                    "(has(self.backupRef) ? 1 : 0) + (has(self.policyRef) ? 1 : 0)"
+                    " + (has(self.clusterRef) ? 1 : 0) == 1 && has(self.clusterRef) == has(self.storeRef)",
                     "exactly one source must be given: backupRef, policyRef, or clusterRef with storeRef",
                 ),
                 (
@@ -170,7 +170,7 @@ class ResolvedPoint(Model):
 
     target: Annotated[str, Field(max_length=256)] = ""
     """The target as it was understood."""
-    backup_id: Annotated[str, Field(alias="backupID", max_length=63)] = ""
+    backup_id: Word = ""
     """The backup that recovery begins with."""
     chain: Annotated[list[Word], Field(max_length=64)] = Field(default_factory=list)
     """All backups that are fetched: the full, its incrementals, that backup."""

@@ -26,12 +26,14 @@ HANDSHAKE_FILES = (
     "agent.heartbeat",
     "start",
     "stop",
+    "again",
     "server.heartbeat",
     "server.version",
     "server.log",
     "server.pid",
     "server.exit",
 )
+BEFORE_TARGET = "recovery ended before configured recovery target was reached"
 COMPLAINT = re.compile(r"(FATAL|PANIC|ERROR|DETAIL): +(.*)")
 VERSION = re.compile(r"postgres \(PostgreSQL\) (\d+)")
 
@@ -94,6 +96,18 @@ class RecoveryServer:
         self._heard_at = time.monotonic()
         write_at_once(self.shared / "start", "")
 
+    def start_again(self) -> None:
+        """Has a server that ended by itself started once more, with the configuration that is in place now.
+
+        Raises TaskError with reason ServerContainerGone.
+        """
+        again = self.shared / "again"
+        write_at_once(again, "")
+        while again.exists():
+            self.context.check_stop()
+            self.check_alive()
+            time.sleep(POLL_SECONDS)
+
     def tell_stop(self) -> None:
         """Asks for a fast shutdown; without effect on a server that has ended."""
         write_at_once(self.shared / "stop", "")
@@ -147,6 +161,12 @@ class RecoveryServer:
             return (self.shared / "server.log").stat().st_size
         except FileNotFoundError:
             return 0
+
+    @property
+    def ended_before_its_target(self) -> bool:
+        """Whether the server ended because there was no more WAL before the recovery target (PostgreSQL,
+        src/backend/access/transam/xlogrecovery.c, FinishWalRecovery)."""
+        return self.exit_code is not None and BEFORE_TARGET in self.complaints()
 
     def complaints(self) -> str:
         """The last errors in the server's log, on one line, for a message."""

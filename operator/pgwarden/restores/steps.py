@@ -21,11 +21,14 @@ class Steps:
     def __init__(self, context: AgentContext) -> None:
         self.context = context
         self.reports: list[StepReport] = []
+        self.detail = ""
+        """What is worth knowing of the step that runs."""
 
     @contextmanager
     def step(self, name: str) -> Iterator[None]:
         """One step; one that fails is not written down."""
         started = datetime.now(UTC)
+        self.detail = ""
         self.context.progress(name)
         try:
             yield
@@ -33,7 +36,7 @@ class Steps:
             # Whoever reads the failure learns from those that are done which one it was.
             error.report.setdefault("steps", [told.model_dump(mode="json", by_alias=True) for told in self.reports])
             raise
-        self.reports.append(StepReport(name=name, started=started, finished=datetime.now(UTC)))
+        self.reports.append(StepReport(name=name, started=started, finished=datetime.now(UTC), detail=self.detail))
 
 
 def fitted(report: RecoverReport) -> RecoverReport:

@@ -7,20 +7,23 @@ from pathlib import Path
 from pgwarden.jobs.agent import AgentContext
 from pgwarden.jobs.errors import TaskError
 from pgwarden.restores.control_data import ControlData, parse_control_data
-from pgwarden.restores.paths import RestorePaths
+from pgwarden.restores.paths import BackupPlace, RestorePaths
 from pgwarden.restores.tools import first_lines, run_tool
 
 FIRST_WITH_SYNC_METHOD = 17
 ANOTHER_BACKUP = "Restore another backup; the DatabaseBackup's objects in the store are not what was written."
 
 
-def verify_backup(paths: RestorePaths, major: int, context: AgentContext) -> None:
-    """Compares every file with the manifest, and reads the WAL from the first to the last record that is needed.
+def verify_backup(place: BackupPlace, wal: Path | None, major: int, context: AgentContext) -> None:
+    """Compares every file with the manifest, and reads the WAL from the first to the last record that is needed; none
+    where `wal` is None.
 
     Raises TaskError with reason VerificationFailed.
     """
-    options = [f"--manifest-path={paths.manifest}", f"--wal-directory={paths.wal}", "--quiet"]
-    done = run_tool(context, "pg_verifybackup", major, *options, paths.data)
+    options = [f"--wal-directory={wal}"] if wal is not None else ["--no-parse-wal"]
+    done = run_tool(
+        context, "pg_verifybackup", major, f"--manifest-path={place.manifest}", *options, "--quiet", place.data
+    )
     if done.returncode:
         raise TaskError(
             "VerificationFailed",

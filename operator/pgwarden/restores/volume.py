@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from pgwarden.jobs.errors import TaskError
 from pgwarden.jobs.task import ReportModel
-from pgwarden.restores.contract import RecoverReport, RestoreReport
+from pgwarden.restores.contract import RecoverReport, Resolved, RestoreReport
 from pgwarden.restores.durable import sync_path, write_durably
 from pgwarden.restores.paths import RestorePaths
 
@@ -45,6 +45,8 @@ class Marker(ReportModel):
     location: str
     """The backup's folder inside its store."""
     state: State
+    resolved: Resolved | None = None
+    """Where the restore begins and which way it goes: found out once, so that every attempt takes the same one."""
     restored: RestoreReport | None = None
     """What operation `restore` answered; from LaidOut on."""
     recovered: RecoverReport | None = None
@@ -118,7 +120,8 @@ class RestoreVolume:
 
     def clear(self) -> None:
         """Deletes what an unfinished attempt of this request unpacked, and makes the folders anew."""
-        for folder in (self.paths.data, self.paths.wal, self.paths.tablespaces, self.paths.original):
+        ours = (self.paths.data, self.paths.wal, self.paths.tablespaces, self.paths.original, self.paths.inputs)
+        for folder in ours:
             if folder.exists():
                 shutil.rmtree(folder)
         for folder in (self.paths.data, self.paths.wal, self.paths.original):
@@ -162,9 +165,3 @@ class RestoreVolume:
 def names_in(folder: Path) -> list[str]:
     """Names in a folder, none when it does not exist."""
     return [entry.name for entry in os.scandir(folder)] if folder.exists() else []
-
-
-def free_bytes(folder: Path) -> int:
-    """Bytes that this process may still write to the folder's file system."""
-    numbers = os.statvfs(folder)
-    return numbers.f_bavail * numbers.f_frsize

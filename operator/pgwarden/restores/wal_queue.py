@@ -15,76 +15,74 @@ after that point would be gone without a word.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Collection
-from dataclasses import dataclass
-from enum import Enum
+import time
 from pathlib import Path
+from typing import Protocol
 
-from pgwarden.api.wal import HISTORY_NAME, segments_between
+from pgwarden.api.wal import SEGMENT_NAME
+from pgwarden.jobs.errors import TaskError
+from pgwarden.restores.wal_plan import Answer, WALPlan
 
-PARTS = ("present", "absent", "requests")
-
-
-class Answer(Enum):
-    PRESENT = "present"
-    ABSENT = "absent"
-    FAILED = "failed"
+PARTS = ("present", "absent", "requests", "coming")
 
 
-@dataclass(frozen=True)
-class CarriedWAL:
-    """The WAL that a backup carries, and so everything there can ever be for it. Pure."""
+class Source(Protocol):
+    """Where the WAL comes from that the backup does not carry."""
 
-    timeline: int
-    start_lsn: str
-    stop_lsn: str
-    segment_bytes: int
-    sizes: dict[str, int]
-    """Name -> size in bytes of the files at hand."""
+    def keep_ahead(self, position: str) -> None:
+        """Makes ready what follows the segment `position`."""
 
-    @property
-    def needed(self) -> list[str]:
-        """The segments without which the copy is not consistent."""
-        return segments_between(self.timeline, self.start_lsn, self.stop_lsn, self.segment_bytes)
-
-    def answer(self, name: str) -> Answer:
-        """What restore_command hears when it asks for a file.
-
-        A history file, or a segment outside of what the backup needs, is absent when it isn't at hand: the backup is
-        complete without it. A needed segment that is missing or not whole is a failure.
-        """
-        size = self.sizes.get(name)
-        if HISTORY_NAME.fullmatch(name):
-            return Answer.ABSENT if size is None else Answer.PRESENT
-        if size == self.segment_bytes:
-            return Answer.PRESENT
-        return Answer.FAILED if size is not None or name in self.needed else Answer.ABSENT
+    def fetched(self, name: str) -> bool:
+        """Whether the segment lies in `present` now. Raises TaskError when it cannot be had."""
 
 
 class WALQueue:
     """The folder in which the agent answers."""
 
-    def __init__(self, folder: Path, wal: Path, carried: CarriedWAL) -> None:
+    def __init__(self, folder: Path, wal: Path, plan: WALPlan) -> None:
         self.folder = folder
         self.wal = wal
-        self.carried = carried
+        self.plan = plan
+        self.source: Source | None = None
         self.failed: str | None = None
         """Name of the file that could not be had; the server has been told to stop."""
+        self.trouble: TaskError | None = None
+        """Why, where the store said so."""
+        self.waited_seconds = 0.0
+        """For how long the server waited for segments."""
+        self._asked: dict[str, float] = {}
+
+    @property
+    def present(self) -> Path:
+        return self.folder / "present"
+
+    @property
+    def coming(self) -> Path:
+        """Where files are written before they are renamed in."""
+        return self.folder / "coming"
 
     def open(self) -> None:
         """Makes the folder anew and puts in everything that is at hand, so that the server need not ask for it."""
         shutil.rmtree(self.folder, ignore_errors=True)
         for part in PARTS:
             (self.folder / part).mkdir(parents=True, mode=0o700)
-        for name in self.carried.sizes:
-            if self.carried.answer(name) is Answer.PRESENT:
+        for name in self.plan.carried:
+            if self.plan.answer(name) is Answer.PRESENT:
                 self._hand_over(name)
 
     def answer_requests(self) -> None:
-        """Answers everything that has been asked since the last time."""
-        for request in sorted((self.folder / "requests").iterdir()):
-            self._answer(request.name)
-            request.unlink()
+        """Answers everything that has been asked since the last time, as far as it can be answered yet."""
+        requests = sorted((self.folder / "requests").iterdir())
+        for request in requests:
+            asked = self._asked.setdefault(request.name, time.monotonic())
+            if self._answer(request.name):
+                request.unlink()
+                del self._asked[request.name]
+                if SEGMENT_NAME.fullmatch(request.name):
+                    self.waited_seconds += time.monotonic() - asked
+        if self.source is not None and self.failed is None:
+            segments = [request.name for request in requests if SEGMENT_NAME.fullmatch(request.name)]
+            self.source.keep_ahead(max([*segments, self.last_taken], key=lambda name: name[8:]))
 
     @property
     def last_taken(self) -> str:
@@ -94,8 +92,17 @@ class WALQueue:
         except FileNotFoundError:
             return ""
 
-    def _answer(self, name: str) -> None:
-        answer = self.carried.answer(name)
+    def _answer(self, name: str) -> bool:
+        """Whether the file's fate is known and told."""
+        answer = self.plan.answer(name)
+        if (self.present / name).exists():
+            return True
+        if answer is Answer.FETCH and self.source is not None:
+            try:
+                return self.source.fetched(name)
+            except TaskError as error:
+                self.trouble = error
+                answer = Answer.FAILED
         if answer is Answer.PRESENT:
             self._hand_over(name)
         elif answer is Answer.ABSENT:
@@ -103,18 +110,15 @@ class WALQueue:
         else:
             self.failed = name
             (self.folder / "failed").touch()
+        return True
 
     def _hand_over(self, name: str) -> None:
         """A link, made in one step: the server copies from it, and the original stays for another attempt."""
-        link = self.folder / "present" / name
+        link = self.present / name
         if not link.is_symlink():
             link.symlink_to(self.wal / name)
 
 
-def sizes_of(folder: Path, wanted: Collection[str] | None = None) -> dict[str, int]:
+def sizes_of(folder: Path) -> dict[str, int]:
     """Name -> size in bytes of the files in a folder."""
-    return {
-        path.name: path.stat().st_size
-        for path in sorted(folder.iterdir())
-        if path.is_file() and (wanted is None or path.name in wanted)
-    }
+    return {path.name: path.stat().st_size for path in sorted(folder.iterdir()) if path.is_file()}

@@ -34,7 +34,12 @@ from tests.support.objects import (
 NONCE = "0123456789abcdef"
 COMMON: dict[str, Any] = {"image": "agent:17", "image_pull_policy": "Always", "image_pull_secrets": ("registry",)}
 AROUND = Surroundings(
-    backup=restorable_backup(),
+    cluster="operational",
+    location=restorable_backup().status.location,
+    archive="",
+    target=None,
+    major=17,
+    superuser="",
     store=bucket_store(),
     server_image="postgres:17",
     agent_image="agent:17",

@@ -14,7 +14,9 @@ from pgwarden.restores.configuration import (
     quoted,
     recovery_settings,
     restore_command,
+    target_settings,
 )
+from pgwarden.restores.contract import Resolved, TargetPoint
 from pgwarden.restores.paths import RestorePaths
 
 from .records import CONTROL, record
@@ -63,21 +65,68 @@ def test_recovery_is_reached_over_one_socket_and_reaches_nothing() -> None:
     }
 
 
-def test_recovery_takes_all_wal_of_the_backups_timeline() -> None:
-    settings = recovery_settings(record({"recovery_target_time": "2026-01-01"}), CONTROL, PATHS)
-    assert not [name for name in settings if name.startswith("recovery_target") and name != "recovery_target_timeline"]
-    assert settings["recovery_target_timeline"] == "current"
-
-
-def test_recovery_has_at_least_what_pg_control_and_the_record_ask_for() -> None:
-    settings = recovery_settings(
-        record({"max_connections": "100", "max_replication_slots": "40", "max_worker_processes": "32"}), CONTROL, PATHS
+def resolved(**point: object) -> Resolved:
+    target = TargetPoint(**point)
+    return Resolved(
+        backup_id="b1",
+        location="a/backups/b1",
+        target="x",
+        point=target,
+        timeline=3,
+        end_lsn="0/1",
+        wal_until="0/1",
+        archive="a",
     )
+
+
+def test_nothing_of_the_original_says_where_recovery_ends() -> None:
+    settings = recovery_settings(record({"recovery_target_time": "2026-01-01"}), CONTROL, PATHS)
+    assert not [name for name in settings if name.startswith("recovery_target")]
+
+
+@pytest.mark.parametrize(
+    ("point", "expected"),
+    [
+        ({"latest": True}, {}),
+        ({"immediate": True}, {}),
+        ({"lsn": "0/3000028"}, {"recovery_target_lsn": "0/3000028"}),
+        ({"xid": "777"}, {"recovery_target_xid": "777"}),
+        ({"name": "it's"}, {"recovery_target_name": "it's"}),
+        (
+            {"time": "2026-11-23T12:00:00.123456+01:00"},
+            {"recovery_target_time": "2026-11-23T12:00:00.123456+01:00"},
+        ),
+    ],
+)
+def test_there_is_one_target_at_most(point: dict[str, object], expected: dict[str, str]) -> None:
+    settings = target_settings(resolved(**point), to_the_end=False)
+    common = {"recovery_target_timeline": "3", "recovery_target_action": "promote"}
+    assert settings == common | expected | {"recovery_target_inclusive": "on"}
+    assert target_settings(resolved(**point), to_the_end=True) == common
+
+
+def test_what_lies_at_the_target_can_be_left_out() -> None:
+    settings = target_settings(resolved(lsn="0/3000028", inclusive=False), to_the_end=False)
+    assert settings["recovery_target_inclusive"] == "off"
+
+
+def test_recovery_has_what_pg_control_asks_for_and_a_record_is_not_believed() -> None:
+    original = {
+        "max_connections": "262143",
+        "max_locks_per_transaction": "9" * 40,
+        "max_worker_processes": "1",
+        "max_replication_slots": "262143",
+        "max_active_replication_origins": "40",
+    }
+    settings = recovery_settings(record(dict(original)), CONTROL, PATHS)
     assert settings["max_connections"] == "300"
-    assert settings["max_worker_processes"] == "32"
+    assert settings["max_worker_processes"] == "8"
     assert settings["max_prepared_transactions"] == "5"
-    assert settings["max_replication_slots"] == "40"
-    assert settings["max_active_replication_origins"] == "40"
+    assert settings["max_locks_per_transaction"] == "64"
+    assert settings["max_replication_slots"] == "1024"
+    assert settings["max_active_replication_origins"] == "1024"
+    final = final_configuration(record(dict(original)), set(), CONTROL).settings
+    assert (final["max_connections"], final["max_replication_slots"]) == ("300", "1024")
 
 
 @pytest.mark.parametrize("major", [15, 16, 17, 18])
@@ -88,7 +137,7 @@ def test_a_setting_is_only_given_to_a_major_that_knows_it(major: int) -> None:
 
 
 def test_the_final_configuration_takes_over_by_an_allow_list_and_names_the_rest() -> None:
-    final = final_configuration(record({**REACHING_OUT, "work_mem": "64MB", "enable_seqscan": "off"}), set())
+    final = final_configuration(record({**REACHING_OUT, "work_mem": "64MB", "enable_seqscan": "off"}), set(), CONTROL)
     assert final.settings == {"listen_addresses": "*", "work_mem": "64MB", "enable_seqscan": "off"}
     assert sorted(final.left_out) == sorted(REACHING_OUT)
 
@@ -100,7 +149,7 @@ def test_a_library_is_preloaded_again_only_when_it_is_inert_and_there() -> None:
         "pgaudit.log": "all",
         "cron.host": "",
     }
-    final = final_configuration(record(dict(settings)), {"pg_stat_statements", "pg_cron"})
+    final = final_configuration(record(dict(settings)), {"pg_stat_statements", "pg_cron"}, CONTROL)
     assert final.settings["shared_preload_libraries"] == "pg_stat_statements"
     assert final.settings["pg_stat_statements.max"] == "10000"
     assert final.left_out == [
@@ -113,7 +162,7 @@ def test_a_library_is_preloaded_again_only_when_it_is_inert_and_there() -> None:
 
 
 def test_a_name_cannot_end_the_comment_it_stands_in() -> None:
-    final = final_configuration(record({"evil.x\narchive_command": "rm"}), set())
+    final = final_configuration(record({"evil.x\narchive_command": "rm"}), set(), CONTROL)
     lines = final.render().splitlines()
     assert all(line.startswith("#") for line in lines if "archive_command" in line)
 

@@ -130,6 +130,61 @@ def test_a_cancelled_restore_names_what_is_left() -> None:
     assert "StatefulSet" in next(j.message for j in late.judgments if j.type == "Stalled")
 
 
+def test_a_restore_that_was_cancelled_before_it_began_names_nothing() -> None:
+    result = plan(restore_request(cancel=True), seen(), NOW)
+    message = next(j.message for j in result.judgments if j.type == "Stalled")
+    assert "before it began" in message
+    assert "claim" not in message and "Secret" not in message
+
+
+RESOLVED: dict[str, Any] = {
+    "backupId": "20261123T110000Z-incr-0123456789",
+    "location": "shop/operational/0001/backups/20261123T110000Z-incr-0123456789",
+    "chain": ["20261123T010000Z-full-0123456789", "20261123T110000Z-incr-0123456789"],
+    "target": "2026-11-23T11:30:00Z on timeline 2",
+    "timeline": 2,
+    "path": [{"timeline": 1, "end": "0/5000000"}, {"timeline": 2}],
+    "endLsn": "0/6000000",
+    "walUntil": "0/7000000",
+    "archive": "shop/operational/0001",
+}
+TO_A_TIME: dict[str, Any] = {
+    "source": {
+        "clusterRef": {"name": "operational"},
+        "storeRef": {"name": "claims"},
+        "target": {"time": "2026-11-23T11:30:00Z"},
+    }
+}
+
+
+def test_where_the_job_begins_stands_in_the_status() -> None:
+    before = restore_request(status=OPEN, **TO_A_TIME)
+    told = {"restore": success("LaidOut", resolved=RESOLVED)}
+    observed = ObservedRestore(backup=None, job=job_state(JobPhase.RUNNING, told=told))
+    status = written(plan(before, observed, NOW), before)
+    assert status["backupID"] == RESOLVED["backupId"]
+    assert status["resolved"]["chain"] == RESOLVED["chain"]
+    assert (status["resolved"]["timeline"], status["resolved"]["lsn"]) == (2, "0/6000000")
+    after = restore_request(status=status, **TO_A_TIME)
+    done = ObservedRestore(backup=None, job=ended_job(success(**REPORT), told=told))
+    assert written(plan(after, done, NOW), after)["restoredTime"] == "2026-11-23T11:30:00Z"
+
+
+def test_a_target_needs_no_backup_to_begin() -> None:
+    result = plan(restore_request(**TO_A_TIME), ObservedRestore(backup=None, job=ABSENT), NOW)
+    assert (result.attempt, said(result.judgments)[1]) == (1, "Starting")
+
+
+def test_a_step_that_was_not_needed_is_not_the_one_that_failed() -> None:
+    steps = [
+        {"name": name, "started": NOW.isoformat(), "finished": NOW.isoformat()}
+        for name in ("Resolve", "Prepare", "Fetch", "Verify", "Combine", "MakeHarmless")
+    ]
+    job = ended_job(failure("RecoveryFailed"), told={"restore": success(steps=steps)})
+    status = written(plan(restore_request(status=OPEN), seen(job), NOW), restore_request())
+    assert [step["name"] for step in status["steps"] if step["state"] == "Failed"] == ["Recover"]
+
+
 def test_steps_follow_what_the_pod_tells() -> None:
     progress = Progress(nonce="n", step="Fetch", done=1, total=4)
     job = job_state(JobPhase.RUNNING)

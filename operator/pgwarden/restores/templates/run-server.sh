@@ -6,7 +6,7 @@
 # It runs in the user's own server image, so it asks for nothing but a POSIX shell and the usual utilities. FOLDER is
 # the scratch volume both containers share; server.settings in it says what to run. Both sides leave files there:
 #
-#     agent:  agent.heartbeat (a counter), start, stop
+#     agent:  agent.heartbeat (a counter), start, stop, again (start once more a server that ended by itself)
 #     here:   server.heartbeat (a counter), server.version, server.log, server.exit (the server's exit code)
 #
 # Exit code: 0 when the agent said stop and the server shut down cleanly (or had never been started), else not 0.
@@ -78,39 +78,58 @@ until [ -e "$shared/start" ]; do
     fi
 done
 
-# The log goes to whoever reads the container's output and, for the agent's error messages, into a file.
-rm -f "$shared/server.pipe" "$shared/server.exit" "$shared/server.pid"
-mkfifo "$shared/server.pipe"
-tee "$shared/server.log" <"$shared/server.pipe" &
-(
-    "$postgres" -D "$data_directory" -c "config_file=$config_file" >"$shared/server.pipe" 2>&1 &
-    put "$shared/server.pid" "$!"
-    wait "$!"
-    put "$shared/server.exit" "$?"
-) &
-
-told='' reason='' announced=''
-until [ -e "$shared/server.exit" ]; do
-    if [ -z "$reason" ]; then
-        # The first reason counts: an agent whose server goes away says stop, too.
-        if [ -n "$terminated" ]; then
-            reason="this container is told to end"
-        elif [ -e "$shared/stop" ]; then
-            told=yes reason="the agent said so"
+# Starts the server and waits for its end. The log goes to whoever reads the container's output and, for the agent's
+# error messages, into a file.
+run_server() {
+    rm -f "$shared/server.pipe" "$shared/server.exit" "$shared/server.pid"
+    # Only now: the agent takes it for the word that the server runs once more.
+    rm -f "$shared/again"
+    mkfifo "$shared/server.pipe"
+    tee "$shared/server.log" <"$shared/server.pipe" &
+    (
+        "$postgres" -D "$data_directory" -c "config_file=$config_file" >"$shared/server.pipe" 2>&1 &
+        put "$shared/server.pid" "$!"
+        wait "$!"
+        put "$shared/server.exit" "$?"
+    ) &
+    until [ -e "$shared/server.exit" ]; do
+        if [ -z "$reason" ]; then
+            # The first reason counts: an agent whose server goes away says stop, too.
+            if [ -n "$terminated" ]; then
+                reason="this container is told to end"
+            elif [ -e "$shared/stop" ]; then
+                told=yes reason="the agent said so"
+            fi
         fi
-    fi
-    wait_a_little || reason=${reason:-"the agent has been silent for more than $agent_patience_seconds seconds"}
-    if [ -n "$reason" ] && [ -s "$shared/server.pid" ]; then
-        [ -n "$announced" ] || echo "run-server: fast shutdown, because $reason" >&2
-        announced=yes
-        # SIGINT is PostgreSQL's fast shutdown (PostgreSQL documentation, "Shutting Down the Server"). It is sent again
-        # and again: a server that has just been started does not listen yet, and one that shuts down does not mind.
-        read -r server <"$shared/server.pid"
-        kill -INT "$server" 2>/dev/null
-    fi
+        wait_a_little || reason=${reason:-"the agent has been silent for more than $agent_patience_seconds seconds"}
+        if [ -n "$reason" ] && [ -s "$shared/server.pid" ]; then
+            [ -n "$announced" ] || echo "run-server: fast shutdown, because $reason" >&2
+            announced=yes
+            # SIGINT is PostgreSQL's fast shutdown (PostgreSQL documentation, "Shutting Down the Server"). It is sent
+            # again and again: a server that has just been started does not listen yet, and one that shuts down does
+            # not mind.
+            read -r server <"$shared/server.pid"
+            kill -INT "$server" 2>/dev/null
+        fi
+    done
+    wait
+    read -r code <"$shared/server.exit"
+}
+
+# A server that ended by itself: the agent reads why, and may have it started again with another configuration.
+agent_wants_it_again() {
+    until [ -e "$shared/again" ]; do
+        if [ -e "$shared/stop" ] || [ -n "$terminated" ] || ! wait_a_little; then
+            return 1
+        fi
+    done
+}
+
+told='' reason='' announced='' code=''
+run_server
+while [ -z "$reason" ] && agent_wants_it_again; do
+    run_server
 done
-wait
-read -r code <"$shared/server.exit"
 if [ "$code" -eq 0 ] && [ -z "$told" ]; then
     code=1
 fi

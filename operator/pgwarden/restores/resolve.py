@@ -1,0 +1,200 @@
+"""From what a person asks for to where recovery begins, which way it goes and how far it must come. Pure.
+
+Which backup it begins with is the catalogue's to choose (`pgwarden.catalogue.base`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+
+from pgwarden.api.wal import format_lsn, parse_lsn
+from pgwarden.backups.record import BackupRecord
+from pgwarden.catalogue.base import Base, Target, choose_base
+from pgwarden.catalogue.chains import by_id, flaw_of
+from pgwarden.catalogue.contents import Catalogue
+from pgwarden.catalogue.timelines import Path, coverage, path_of
+from pgwarden.catalogue.window import candidates, moments_of, newest_timeline, reach
+from pgwarden.jobs.errors import TaskError
+from pgwarden.restores.archive_reader import ArchiveContents, NotedMoment
+from pgwarden.restores.contract import Resolved, Section, TargetPoint
+
+LONGEST_CUT_RECORD = 1 << 20
+"""The last WAL of an archive may be the beginning of a record; longer ones than this do not occur."""
+WAL_PAGE = 8192
+PASSED_OVER = 3
+
+
+def end_of_backup(record: BackupRecord, location: str) -> Resolved:
+    """A restore of one backup, by the WAL that it carries."""
+    return Resolved(
+        backup_id=record.backup_id,
+        location=location,
+        chain=[*record.chain, record.backup_id],
+        target="the end of the backup",
+        timeline=record.timeline,
+        path=[Section(timeline=record.timeline)],
+        end_lsn=record.stop_lsn,
+        end_time=record.stop_time,
+        wal_until=record.stop_lsn,
+        archive=archive_of(location),
+    )
+
+
+def resolve(contents: ArchiveContents, point: TargetPoint, backup_id: str | None = None) -> Resolved:
+    """The way to `point`; from that backup where one is named.
+
+    Raises TaskError: TimelineUnknown, NoRestorableBackup, TargetBeforeFirstBackup, TargetBeyondArchive, WALGap,
+    ChainBroken, BackupDamaged.
+    """
+    catalogue = contents.catalogue
+    if backup_id is not None:
+        catalogue = only(catalogue, backup_id)
+    if point.immediate:
+        return immediate(contents, catalogue, point)
+    base = choose_base(catalogue, wanted(catalogue, contents.noted, point))
+    reached = reach(base.backup, coverage(catalogue.timelines, base.path), base.path)
+    timeline, path = shortest(catalogue, base, point, reached)
+    reached = reach(base.backup, coverage(catalogue.timelines, path), path)
+    end = planned_end(catalogue, base, point, reached, contents.records[base.backup.backup_id].server.wal_segment_bytes)
+    return Resolved(
+        backup_id=base.backup.backup_id,
+        location=base.backup.location,
+        chain=[backup.backup_id for backup in base.chain],
+        target=described(point, timeline),
+        point=point,
+        timeline=timeline,
+        path=sections(path),
+        end_lsn=format_lsn(end),
+        end_time=base.end_time,
+        wal_until=format_lsn(reached),
+        archive=catalogue.archive,
+        archived_wal=True,
+        passed_over=list(base.reasons[:PASSED_OVER]),
+    )
+
+
+def only(catalogue: Catalogue, backup_id: str) -> Catalogue:
+    """The catalogue as if there were that backup alone, with what it builds upon.
+
+    Raises TaskError: NoRestorableBackup, ChainBroken, BackupDamaged.
+    """
+    known = by_id(catalogue.backups)
+    backup = known.get(backup_id)
+    if backup is None:
+        why = next((f": {each.message}" for each in catalogue.troubles if backup_id in each.path), "")
+        raise TaskError(
+            "NoRestorableBackup",
+            f"there is no backup {backup_id} in {catalogue.archive}{why}",
+            remedy="Name another backup in a new RestoreRequest.",
+        )
+    flaw, detail = flaw_of(backup, known)
+    if flaw is not None:
+        reason = "BackupDamaged" if flaw == "Damaged" else "ChainBroken" if flaw == "ChainBroken" else "BackupUntrusted"
+        raise TaskError(
+            reason, f"backup {backup_id} is {flaw}: {detail}", remedy="Name another backup in a new RestoreRequest."
+        )
+    chain = (*(known[each] for each in backup.chain), backup)
+    # Parents are needed for the chain, and may not be chosen themselves.
+    parents = tuple(replace(each, carried_until=each.start) for each in chain[:-1])
+    return replace(catalogue, backups=(*parents, backup))
+
+
+def immediate(contents: ArchiveContents, catalogue: Catalogue, point: TargetPoint) -> Resolved:
+    """The end of the newest restorable backup, on the timeline that is asked for."""
+    timeline = point.timeline or max((backup.timeline for backup in catalogue.physical), default=None)
+    usable = candidates(catalogue, path_of(catalogue.timelines, timeline)) if timeline is not None else []
+    if not usable:
+        raise TaskError(
+            "NoRestorableBackup",
+            f"no backup in {catalogue.archive} can be restored" + (f" on timeline {timeline}" if timeline else ""),
+            remedy="Take a full backup. To see what is there: pgwarden backup list.",
+        )
+    return end_of_backup(contents.records[usable[-1].backup_id], usable[-1].location)
+
+
+def wanted(catalogue: Catalogue, noted: Sequence[NotedMoment], point: TargetPoint) -> Target:
+    """The target in the catalogue's words."""
+    if point.time is not None:
+        return Target(time=point.time.astimezone(UTC), timeline=point.timeline)
+    if point.lsn is not None:
+        return Target(lsn=parse_lsn(point.lsn), timeline=point.timeline)
+    if point.latest:
+        return Target(timeline=point.timeline)
+    return Target(unknown=True, not_after=surely_before(catalogue, noted, point), timeline=point.timeline)
+
+
+def surely_before(catalogue: Catalogue, noted: Sequence[NotedMoment], point: TargetPoint) -> int | None:
+    """A position before that of the transaction or restore point: when its xid was not given out yet, else the end of
+    the oldest backup, because only the WAL tells more."""
+    timeline = point.timeline or newest_timeline(catalogue)
+    usable = candidates(catalogue, path_of(catalogue.timelines, timeline)) if timeline is not None else []
+    oldest = usable[0].stop if usable else None
+    if point.xid is None or oldest is None:
+        return oldest
+    before = [
+        parse_lsn(each.lsn) for each in noted if each.next_xid.isdecimal() and int(each.next_xid) <= int(point.xid)
+    ]
+    return max([oldest, *before])
+
+
+def shortest(catalogue: Catalogue, base: Base, point: TargetPoint, reached: int) -> tuple[int, Path]:
+    """The timeline to recover along: that on which the target lies, where it lies before a branch.
+
+    Recovery would otherwise end on an ancestor and name the descendant as the parent of its new timeline.
+    """
+    until = reached
+    if point.lsn is not None:
+        until = parse_lsn(point.lsn)
+    elif point.time is not None:
+        after = [each for each in moments_of(catalogue, base.path) if each.time >= point.time.astimezone(UTC)]
+        until = after[0].position if after else reached
+    elif not point.latest:
+        return base.timeline, base.path
+    for number, section in enumerate(base.path[:-1]):
+        if section.timeline >= base.backup.timeline and section.end is not None and until < section.end:
+            return section.timeline, (*base.path[:number], replace(section, end=None))
+    return base.timeline, base.path
+
+
+def planned_end(catalogue: Catalogue, base: Base, point: TargetPoint, reached: int, segment_bytes: int) -> int:
+    """The position that recovery must come to, or something was lost."""
+    stop = base.backup.stop
+    if point.lsn is not None:
+        # Without `inclusive` recovery ends with the record before the position, and a page's header may lie between.
+        return max(stop, parse_lsn(point.lsn) - (0 if point.inclusive else WAL_PAGE))
+    if point.time is not None:
+        return max(stop, base.end)
+    if not point.latest:
+        return stop
+    sure = [each.position for each in moments_of(catalogue, base.path) if each.position <= reached - LONGEST_CUT_RECORD]
+    return max([stop, reached - segment_bytes, *sure])
+
+
+def described(point: TargetPoint, timeline: int) -> str:
+    """The target for people."""
+    on = f" on timeline {timeline}"
+    edge = "" if point.inclusive else ", without what lies exactly there"
+    if point.time is not None:
+        return f"{moment(point.time)}{on}{edge}"
+    if point.lsn is not None:
+        return f"WAL position {point.lsn}{on}{edge}"
+    if point.xid is not None:
+        return f"transaction {point.xid}{on}{edge}"
+    return f"restore point {point.name!r}{on}" if point.name is not None else f"the end of the archive{on}"
+
+
+def moment(time: datetime) -> str:
+    return time.astimezone(UTC).isoformat().replace("+00:00", "Z")
+
+
+def sections(path: Path) -> list[Section]:
+    return [
+        Section(timeline=each.timeline, end=format_lsn(each.end) if each.end is not None else None) for each in path
+    ]
+
+
+def archive_of(location: str) -> str:
+    """The archive's folder, from that of a backup in it: <archive>/backups/<id>."""
+    return location.rsplit("/", 2)[0]
