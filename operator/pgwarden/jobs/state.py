@@ -58,7 +58,8 @@ ABSENT = JobState(JobPhase.ABSENT)
 
 
 def observe(job: Body | None, pods: Sequence[Body], warnings: Sequence[str] = ()) -> JobState:
-    """The state of a Job, from its body, its pods' bodies, and the messages of warnings about a Job without pods."""
+    """The state of a Job, from its body, its pods' bodies, and the messages of warnings about a Job without pods, or
+    about a pod that does not start."""
     if job is None:
         return ABSENT
     pod = newest(pods)
@@ -86,10 +87,10 @@ def observe(job: Body | None, pods: Sequence[Body], warnings: Sequence[str] = ()
             message, remedy = no_pod(warnings), POD_FORBIDDEN_REMEDY
             return JobState(JobPhase.QUEUED, reason="PodForbidden", message=message, remedy=remedy, **base)
         return JobState(JobPhase.QUEUED, reason="PodNotCreated", message="the Job has no pod yet", **base)
-    return waiting_or_running(base, pod)
+    return waiting_or_running(base, pod, warnings)
 
 
-def waiting_or_running(base: dict[str, Any], pod: Body) -> JobState:
+def waiting_or_running(base: dict[str, Any], pod: Body, warnings: Sequence[str] = ()) -> JobState:
     """The state of a Job whose pod has not ended: unscheduled, held up by a container, or at work."""
     status = pod.get("status", {})
     for condition in status.get("conditions") or []:
@@ -108,6 +109,8 @@ def waiting_or_running(base: dict[str, Any], pod: Body) -> JobState:
         return JobState(JobPhase.RUNNING, reason="Finishing", message=f"pod {base['pod']} goes on", **base)
     if not running:
         message = f"pod {base['pod']} is starting"
+        if warnings:
+            message = shorten(f"{message}; Kubernetes says: {warnings[-1].rstrip('. ')}", 900)
         return JobState(JobPhase.QUEUED, reason="PodStarting", message=message, **base)
     speaker = "agent" if "agent" in running else running[0]
     return JobState(JobPhase.RUNNING, reason="Running", container=speaker, **base)

@@ -19,11 +19,12 @@ from pgwarden.kube.cache import JOB_NAME_LABEL, Body
 from pgwarden.kube.client import KubeError
 from pgwarden.kube.context import OperatorContext
 from pgwarden.kube.key import Key
-from pgwarden.kube.patch import merge_patch
+from pgwarden.kube.patch import merge_patch, pruned, without
 from pgwarden.kube.types import ALL, EVENTS, JOBS, PODS, ResourceType
 
 TYPES = {type_.kind: type_ for type_ in ALL}
 NO_POD_AFTER_SECONDS = 3.0
+POD_STARTS_WITHIN_SECONDS = 20.0
 REFUSED_RETRY_SECONDS = 30.0
 
 log = structlog.get_logger()
@@ -50,6 +51,9 @@ async def observe_job(context: OperatorContext, namespace: str, name: str, *, re
         return observe(job, pods)
     if state.reason == "PodNotCreated" and age_seconds(context, job) > NO_POD_AFTER_SECONDS:
         return observe(job, [], await warnings_about(context, namespace, name))
+    if state.reason == "PodStarting" and age_seconds(context, job) > POD_STARTS_WITHIN_SECONDS:
+        warnings = await warnings_about_pod(context, namespace, state.pod)
+        return observe(job, context.cache.pods_of(namespace, name), warnings)
     return state
 
 
@@ -59,6 +63,15 @@ async def warnings_about(context: OperatorContext, namespace: str, name: str) ->
     Other warnings speak of other things: a Job whose pod was deleted has "reached the specified backoff limit".
     """
     query = {"fieldSelector": f"regarding.kind=Job,regarding.name={name},type=Warning,reason=FailedCreate"}
+    events = await context.client.list(EVENTS, namespace, query)
+    events.sort(key=lambda event: event.get("eventTime") or event.get("deprecatedLastTimestamp") or "")
+    return [event.get("note", "") for event in events]
+
+
+async def warnings_about_pod(context: OperatorContext, namespace: str, name: str) -> list[str]:
+    """Messages of the warnings about a pod, oldest first: a sandbox that was killed for want of memory and is made
+    again and again, a volume that cannot be attached."""
+    query = {"fieldSelector": f"regarding.kind=Pod,regarding.name={name},type=Warning"}
     events = await context.client.list(EVENTS, namespace, query)
     events.sort(key=lambda event: event.get("eventTime") or event.get("deprecatedLastTimestamp") or "")
     return [event.get("note", "") for event in events]
@@ -104,8 +117,11 @@ async def apply(context: OperatorContext, type_: ResourceType, body: Body, befor
         await context.client.delete(JOBS, namespace, plan.delete_job)
     if plan.judgments or plan.status != before or before.observed_generation != body["metadata"].get("generation", 0):
         await write_status(context, type_, body, before, plan)
-    for notice in plan.notices:
-        await context.events.tell(body, notice)
+    if plan.written:
+        # As it stands now: an Event about the turn of a condition is named after that very turn.
+        present = context.cache.get(Key(body["kind"], namespace, body["metadata"]["name"])) or body
+        for notice in plan.notices:
+            context.events.tell(present, notice)
     return again
 
 
@@ -173,9 +189,12 @@ async def write_status(context: OperatorContext, type_: ResourceType, body: Body
     metadata = body["metadata"]
     namespace, name = metadata["namespace"], metadata["name"]
     after = conclude(plan, before, generation=metadata.get("generation", 0), now=context.clock())
-    patch = merge_patch(body.get("status") or {}, after.to_json())
-    if not patch:
+    wanted = after.to_json()
+    before_json, lost = body.get("status") or {}, context.pruned.get(body["kind"], set())
+    # What the cluster's schema drops differs for ever: that alone is nothing to write.
+    if not merge_patch(before_json, without(wanted, lost)):
         return
+    patch = merge_patch(before_json, wanted)
     key = Key(body["kind"], namespace, name)
     try:
         answer = await context.client.merge_status(
@@ -192,9 +211,26 @@ async def write_status(context: OperatorContext, type_: ResourceType, body: Body
             context.wake(key)
         plan.written = False
         return
+    remember_pruned(context, body["kind"], wanted, answer.get("status") or {})
     if context.cache.put(key, answer):
         for dependent in context.dependents(key):
             context.wake(dependent)
+
+
+def remember_pruned(context: OperatorContext, kind: str, written: Body, came_back: Body) -> None:
+    """Notes which fields of a status the API server dropped, and says so once: its CRDs are older than this code."""
+    lost = pruned(written, came_back)
+    known = context.pruned.get(kind)
+    if lost and known is None:
+        fields = sorted(".".join(("status", *path)).replace(".[]", "[]") for path in lost)
+        log.warning(
+            "the CRD in the cluster is older than this operator and drops fields of the status; apply the CRDs of this"
+            " version (chart pgwarden-crds, or crds.enabled), then restart the operator",
+            kind=kind,
+            fields=fields[:20],
+        )
+    if lost:
+        context.pruned[kind] = (known or set()) | lost
 
 
 async def bury(context: OperatorContext, namespace: str, state: JobState) -> None:

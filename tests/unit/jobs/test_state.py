@@ -128,3 +128,11 @@ def test_the_last_line_of_progress_with_the_tasks_nonce_counts() -> None:
 def test_no_log_is_believed_without_a_nonce(log: str) -> None:
     assert progress_in(log, "") is None
     assert progress_in(log, NONCE) is None
+
+
+def test_what_holds_a_starting_pod_up_is_told() -> None:
+    """A sandbox that is killed for want of memory is made again and again, and the pod says nothing of it."""
+    warnings = ["Failed to create pod sandbox: OOM-killed (memory limit too low?)"]
+    state = observe(job_body(), [pod_body()], warnings)
+    assert (state.phase, state.reason) == (JobPhase.QUEUED, "PodStarting")
+    assert "OOM-killed (memory limit too low?)" in state.message
