@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from datetime import datetime
 from enum import StrEnum
-from typing import Annotated, ClassVar
+from typing import Annotated, Any, ClassVar
 
 from pydantic import Field
 
-from pgwarden.jobs.files import StoreLocation
+from pgwarden.jobs.files import ArchiveIdentity, StoreLocation
 from pgwarden.jobs.task import ContractModel, Operation, Payload, Report, ReportModel
 
 DAY = 86400
@@ -20,7 +20,9 @@ class What(StrEnum):
     SUMMARIZE = "summarize"
     """Read it, judge it, report."""
     LIST = "list"
-    """As summarize, and print every backup as a line of JSON."""
+    """As summarize, and print every backup as a line of JSON (`Line`)."""
+    SHOW = "show"
+    """Print the whole record of the backups that `backups` names, each as a line of JSON."""
     PRUNE = "prune"
     """As summarize, and delete what has expired and what is left over."""
     VERIFY = "verify"
@@ -44,10 +46,8 @@ class RetentionSettings(ContractModel):
 class VerifySettings(ContractModel):
     """How much is read again, and how fast."""
 
-    backups: list[str] = Field(default_factory=list)
-    """Ids; empty means those that were not read for the longest time."""
     at_most: Annotated[int, Field(ge=1)] = 1
-    """So many backups, where none is named."""
+    """So many backups, where none is named: those that were not read for the longest time."""
     max_rate_kib: Annotated[int, Field(ge=0)] = 0
     """Most KiB read a second; 0 is unlimited."""
 
@@ -58,14 +58,13 @@ class CatalogueTask(Payload):
     OPERATION: ClassVar[Operation] = Operation.CATALOGUE
 
     what: What
-    namespace: str
-    """Of the DatabaseCluster."""
-    cluster: str
-    cluster_uid: str
-    """Only the DatabaseCluster that the archive belongs to may prune it; empty where nothing is deleted."""
+    archive: ArchiveIdentity
+    """Only the DatabaseCluster that the archive belongs to may prune it."""
     store: StoreLocation
     now: datetime
     retention: RetentionSettings = Field(default_factory=RetentionSettings)
+    backups: list[str] = Field(default_factory=list)
+    """Show and verify: ids."""
     dry_run: bool = False
     """Prune: tell what would be deleted, and delete nothing."""
     live: list[str] = Field(default_factory=list)
@@ -156,3 +155,47 @@ class CatalogueReport(Report):
     last_check: CheckReport | None = None
     prune: PruneReport | None = None
     window_start: datetime | None = None
+
+
+class BackupLine(ReportModel):
+    """One backup of a listing."""
+
+    backup_id: str
+    type: str
+    """full, incremental or logical."""
+    location: str
+    """Path of the backup's folder inside the store."""
+    start_time: datetime
+    stop_time: datetime
+    parent_id: str | None = None
+    timeline: int | None = None
+    """Physical backups have a timeline and positions."""
+    start_lsn: str | None = None
+    stop_lsn: str | None = None
+    system_identifier: str = ""
+    postgres_version: str = ""
+    plain_bytes: int = 0
+    stored_bytes: int = 0
+    objects: int = 0
+    encrypted: bool = False
+    policy: str = ""
+    state: str
+    """Restorable (physical), Complete (logical), or what is wrong with it."""
+    detail: str = ""
+    checked: datetime | None = None
+    """When its objects were last read again."""
+    kept_because: str = ""
+
+
+class Line(ReportModel):
+    """One line of a log that a person's shell reads: exactly one of the fields beside the nonce."""
+
+    nonce: str
+    """The task's."""
+    backup: BackupLine | None = None
+    record: dict[str, Any] | None = None
+    """A backup.json."""
+    trouble: str | None = None
+    """An object that could not be understood or believed."""
+    report: CatalogueReport | None = None
+    """The last line."""

@@ -19,6 +19,7 @@ from pgwarden.catalogue.chains import by_id, first_start, restorable, with_paren
 from pgwarden.catalogue.contents import Catalogue, Flaw, Kind, StoredBackup
 from pgwarden.catalogue.contract import RetentionSettings
 from pgwarden.catalogue.timelines import Path
+from pgwarden.storage.wal_listing import Range, merged
 
 HOLDING_FLAWS = {Flaw.DAMAGED, Flaw.INCOMPLETE, Flaw.CHECK_FAILED}
 ANY_POSITION = 0
@@ -39,6 +40,18 @@ class KeptWAL:
     def wants(self, timeline: int, start: int, end: int) -> bool:
         """Whether anything from `start` up to `end` of the timeline is kept."""
         return any(begin < end and (until is None or start < until) for begin, until in self.parts.get(timeline, ()))
+
+    def parts_of(self, timeline: int, whole: Range) -> list[Range]:
+        """The parts of a range that are kept."""
+        parts = [
+            Range(max(whole.start, begin), whole.end if until is None else min(whole.end, until))
+            for begin, until in self.parts.get(timeline, ())
+        ]
+        return merged(part for part in parts if part.start < part.end)
+
+    def open_from(self, timeline: int) -> int | None:
+        """The position from which on everything of a timeline is kept; None where there is none."""
+        return min((start for start, end in self.parts.get(timeline, ()) if end is None), default=None)
 
     def start_of(self, timeline: int) -> int | None:
         """The first kept position of a timeline; None when nothing of it is."""

@@ -46,6 +46,7 @@ OPERATIONS: dict[Operation, tuple[str, str]] = {
     Operation.BACKUP: ("pgwarden.backups.task", "BackupTask"),
     Operation.RESTORE: ("pgwarden.restores.task", "RestoreTask"),
     Operation.RECOVER: ("pgwarden.restores.recover_task", "RecoverTask"),
+    Operation.CATALOGUE: ("pgwarden.catalogue.task", "CatalogueTask"),
 }
 
 

@@ -18,6 +18,8 @@ EXCLUDES: dict[Operation, frozenset[Operation]] = {
     # A restore into a new instance touches nothing of the old one.
     Operation.RESTORE: frozenset(),
     Operation.PROBE_STORE: frozenset(),
+    # Two prunes would only find each other's objects gone. What a backup or a restore needs is named in the task.
+    Operation.CATALOGUE: frozenset({Operation.CATALOGUE}),
 }
 
 

@@ -136,6 +136,16 @@ class ClaimStore(Store):
             if file.parent.is_dir():
                 sync_folder(file.parent)
 
+    def remove_empty(self, folder: str) -> None:
+        root = self._file(folder)
+        with self._failures(folder):
+            for directory, _, _ in os.walk(root, topdown=False, onerror=_raise_unless_missing):
+                try:
+                    Path(directory).rmdir()
+                except OSError as error:
+                    if error.errno not in (errno.ENOTEMPTY, errno.ENOENT):
+                        raise
+
     def space(self) -> Space:
         with self._failures(""):
             folder = self._root

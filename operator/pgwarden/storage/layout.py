@@ -3,10 +3,12 @@
 All paths are relative to the store's prefix, with `/` between their parts:
 
     <namespace>/<cluster>/<archive id>/archive.json                     whose archive this is
+                                      /archive.<number>.json            ... since it was adopted; the highest holds
                                       /backups/<backup id>/backup.json  commits the backup: written last
                                       /backups/<backup id>/attempt-<number>-<random>/base.tar.zst.00000[.age]
                                                                                     /<oid>.tar.zst.00000[.age]
                                                                                     /backup_manifest.zst[.age]
+                                                          /checks/<time>-<what>-<passed|failed>.json
                                       /wal/<timeline>/<segment>.zst[.age]               a whole WAL segment
                                                      /<segment>.tail.<start>-<end>[.<digest>].zst[.age]  of an
                                                                                                 unfinished one
@@ -15,6 +17,7 @@ All paths are relative to the store's prefix, with `/` between their parts:
                                       /checksums/<timeline>/<segment>.sha256            of the plain segment
                                       /gaps/<timeline>-<from>-<to>.json WAL that the archive never got, and why
                                       /moments/<time>-<timeline>-<position>.json        when the WAL was where
+                                      /catalogue/<number>.json          WAL that a full listing need not look at again
                                       /logical/<backup id>/backup.json                  written last, as above
                                       /logical/<backup id>/attempt-<number>-<random>/...
 
@@ -47,6 +50,8 @@ WAL_FOLDER = "wal"
 CHECKSUMS_FOLDER = "checksums"
 GAPS_FOLDER = "gaps"
 MOMENTS_FOLDER = "moments"
+CATALOGUE_FOLDER = "catalogue"
+CHECKS_FOLDER = "checks"
 RECORD_FILE = "backup.json"
 AGE_SUFFIX = ".age"
 MAX_PATH_BYTES = 1024
@@ -99,6 +104,11 @@ def archive_file(archive: str) -> str:
     return join(archive, ARCHIVE_FILE)
 
 
+def adopted_archive_file(archive: str, number: int) -> str:
+    """Whose the archive is since it was adopted for the `number`th time, from 1 on."""
+    return join(archive, f"archive.{number:04d}.json")
+
+
 def backup_folder(archive: str, backup_id: str) -> str:
     """The folder of one backup: its location."""
     return join(archive, BACKUPS_FOLDER, backup_id)
@@ -124,6 +134,17 @@ def manifest_object(attempt: str, *, encrypted: bool) -> str:
     return join(attempt, f"backup_manifest.zst{AGE_SUFFIX if encrypted else ''}")
 
 
+def check_object(location: str, time: datetime, what: str, *, passed: bool) -> str:
+    """What came out when the objects of the backup at `location` were read again."""
+    name = f"{time.astimezone(UTC):%Y%m%dT%H%M%SZ}-{what}-{'passed' if passed else 'failed'}.json"
+    return join(location, CHECKS_FOLDER, name)
+
+
+def checkpoint_object(archive: str, number: int) -> str:
+    """What was known of the archived WAL, the `number`th time it was written down."""
+    return join(archive, CATALOGUE_FOLDER, f"{number:010d}.json")
+
+
 def logical_folder(archive: str, backup_id: str) -> str:
     """The folder of one logical backup: its location."""
     return join(archive, LOGICAL_FOLDER, backup_id)
@@ -142,6 +163,11 @@ def segment_object(archive: str, segment: str, *, encrypted: bool) -> str:
 def checksum_object(archive: str, segment: str) -> str:
     """The SHA-256 of a plain segment, in the form that `sha256sum` reads; created before the segment."""
     return join(archive, CHECKSUMS_FOLDER, segment[:8], f"{segment}.sha256")
+
+
+def checksums_folder(archive: str, timeline: int) -> str:
+    """The folder of the checksums of one timeline's segments."""
+    return join(archive, CHECKSUMS_FOLDER, f"{timeline:08X}")
 
 
 def tail_object(archive: str, segment: str, start: int, end: int, *, encrypted: bool, digest: str = "") -> str:

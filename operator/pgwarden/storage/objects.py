@@ -9,7 +9,7 @@ what went in, or an exception that names the object:
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -116,11 +116,16 @@ def read_object(
         _compare(store, path, expected, Written(before.size, before.sha256, after.size, after.sha256))
 
 
-def verify_object(store: Store, path: str, expected: Expected) -> None:
-    """Reads the stored bytes of an object and compares size and SHA-256; needs no identity. Raises as read_object."""
+def verify_object(
+    store: Store, path: str, expected: Expected, passed: Callable[[int], None] = lambda size: None
+) -> None:
+    """Reads the stored bytes of an object and compares size and SHA-256; needs no identity. Raises as read_object.
+
+    `passed` is told the size of each chunk; it may take its time, and an exception of its ends the reading.
+    """
     digest = Digest()
-    for _chunk in measured(store.read(path), digest):
-        pass
+    for chunk in measured(store.read(path), digest):
+        passed(len(chunk))
     _compare_stored(store, path, expected, digest.size, digest.sha256)
 
 

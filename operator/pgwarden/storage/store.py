@@ -87,6 +87,10 @@ class Store(ABC):
     def delete(self, path: str) -> None:
         """Deletes an object; one that does not exist is no error."""
 
+    def remove_empty(self, folder: str) -> None:
+        """Removes a folder in which no objects are left, where folders are more than parts of names."""
+        return
+
     def space(self) -> Space | None:
         """Free and total bytes where the store has a size, None for buckets."""
         return None

@@ -1,0 +1,224 @@
+"""Deletes from an archive what has expired, in an order that a killed prune may stop at anywhere.
+
+First the checkpoint is rewritten without what goes, then the records of expired backups are deleted (nobody lists them
+any more), then their objects, then WAL from the oldest on, and what attempts left behind. What a killed prune leaves is
+leftovers of backups without a record, which the next one sweeps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from itertools import islice
+
+from pgwarden.api.wal import SEGMENT_NAME, format_lsn, parse_lsn, segment_start, timeline_of
+from pgwarden.catalogue.contents import StoredBackup
+from pgwarden.catalogue.continuity import Checkpoint, checkpoint_numbers, write_checkpoint
+from pgwarden.catalogue.contract import PruneReport
+from pgwarden.catalogue.reading import Archive
+from pgwarden.catalogue.retention import KeptWAL, Retention
+from pgwarden.jobs.errors import TaskError
+from pgwarden.storage import layout
+from pgwarden.storage.store import ObjectInfo, Store
+from pgwarden.storage.wal_listing import Range, wal_piece
+
+DELETES_AT_ONCE = 16
+BATCH = 1000
+MOST_REFUSALS = 50
+"""A store that refused so many deletions refuses the others too."""
+KEPT_IN_A_ROW = 2000
+"""Listings of WAL come about in order: after so many kept segments nothing expired follows."""
+CHECKPOINTS = 2
+NAMED = 10
+
+Progress = Callable[[int], None]
+
+
+@dataclass
+class Deletion:
+    """What is deleted, and what the store would not delete."""
+
+    store: Store
+    dry_run: bool
+    progress: Progress
+    """Called with the number of deleted objects; raises to stop."""
+    objects: int = 0
+    bytes: int = 0
+    refused: int = 0
+    refusal: str = ""
+
+    def delete(self, listed: Iterable[ObjectInfo]) -> int:
+        """Deletes objects, several at a time; returns how many of them are gone. Raises what `Store` raises and may
+        be tried again."""
+        rest = iter(listed)
+        gone = 0
+        with ThreadPoolExecutor(DELETES_AT_ONCE, thread_name_prefix="delete") as pool:
+            while batch := list(islice(rest, BATCH)):
+                for each, done in zip(batch, pool.map(self._delete, batch), strict=True):
+                    gone += done
+                    self.objects += done
+                    self.bytes += each.size if done else 0
+                self.progress(self.objects)
+        return gone
+
+    def _delete(self, listed: ObjectInfo) -> bool:
+        if self.dry_run:
+            return True
+        if self.refused >= MOST_REFUSALS:
+            return False
+        try:
+            self.store.delete(listed.path)
+        except TaskError as error:
+            if error.retryable:
+                raise
+            self.refused += 1
+            self.refusal = self.refusal or refusal(error)
+            return False
+        return True
+
+
+@dataclass
+class Pruned:
+    """What a prune did, and what it would not do."""
+
+    report: PruneReport
+    gone: list[StoredBackup] = field(default_factory=list)
+    """Backups whose record is deleted."""
+    wal_bytes: int = 0
+
+
+def refusal(error: TaskError) -> str:
+    """Why a deletion was refused, for people."""
+    return (
+        f"{error.message}. Where object lock or a retention rule of the bucket holds objects, this is as it should be: "
+        "they are deleted by the first prune after it has run out. Otherwise allow the store's credentials to delete"
+    )
+
+
+def prune(
+    store: Store,
+    archive: Archive,
+    retention: Retention,
+    leftovers: list[ObjectInfo],
+    *,
+    dry_run: bool,
+    progress: Progress,
+) -> Pruned:
+    """Deletes what `retention` says, and `leftovers`. Raises what `Store` raises and may be tried again."""
+    folder = archive.catalogue.archive
+    deletion = Deletion(store, dry_run, progress)
+    result = Pruned(PruneReport(dry_run=dry_run, held=retention.held))
+    segment_bytes = archive.wal.segment_bytes
+    if not dry_run and archive.wal.checkpoint is not None:
+        write_checkpoint(store, folder, reduced(archive.wal.checkpoint, retention.wal), always=True)
+    for backup in retention.expired:
+        record = archive.folders[backup.location].record
+        if record is not None and deletion.delete([record]):
+            result.gone.append(backup)
+    # What is still listed keeps its objects: half a backup that is listed is worse than one that cannot be deleted.
+    for backup in result.gone:
+        deletion.delete(archive.folders[backup.location].everything)
+        if not dry_run:
+            store.remove_empty(backup.location)
+    before = deletion.bytes
+    result.report.wal_objects = sum(
+        deletion.delete(expired_wal(store, folder, number, segment_bytes, retention.wal))
+        for number in archive.catalogue.timelines
+    )
+    result.wal_bytes = deletion.bytes - before
+    before = deletion.objects
+    for number in archive.catalogue.timelines:
+        deletion.delete(expired_checksums(store, folder, number, segment_bytes, retention.wal))
+    deletion.delete(expired_moments(archive, retention.wal))
+    deletion.delete(old_checkpoints(store, folder))
+    deletion.delete(leftovers)
+    if not dry_run:
+        for location in {each.path.split("/attempt-")[0] for each in leftovers}:
+            store.remove_empty(location)
+    report = result.report
+    report.other_objects = deletion.objects - before
+    report.backups, report.bytes = len(result.gone), deletion.bytes
+    report.backup_ids = [backup.backup_id for backup in result.gone[:NAMED]]
+    report.refused, report.refusal = deletion.refused, deletion.refusal
+    return result
+
+
+def expired_wal(store: Store, archive: str, timeline: int, segment_bytes: int, kept: KeptWAL) -> Iterator[ObjectInfo]:
+    """Objects of a timeline's WAL that nothing needs any more. History files stay: they are small, and a server that
+    cannot see them takes a number twice."""
+
+    def held(listed: ObjectInfo) -> Range | None:
+        piece = wal_piece(listed, segment_bytes)
+        return Range(piece.start, piece.end) if piece is not None and piece.timeline == timeline else None
+
+    return expired(store.list(layout.timeline_folder(archive, timeline)), held, timeline, kept)
+
+
+def expired_checksums(
+    store: Store, archive: str, timeline: int, segment_bytes: int, kept: KeptWAL
+) -> Iterator[ObjectInfo]:
+    """The checksums of segments that nothing needs any more."""
+
+    def told(listed: ObjectInfo) -> Range | None:
+        segment = listed.path.rsplit("/", 1)[-1].removesuffix(".sha256")
+        if not SEGMENT_NAME.fullmatch(segment) or timeline_of(segment) != timeline:
+            return None
+        start = segment_start(segment, segment_bytes)
+        return Range(start, start + segment_bytes)
+
+    return expired(store.list(layout.checksums_folder(archive, timeline)), told, timeline, kept)
+
+
+def expired(
+    listing: Iterable[ObjectInfo], positions: Callable[[ObjectInfo], Range | None], timeline: int, kept: KeptWAL
+) -> Iterator[ObjectInfo]:
+    """The objects of a listing that hold or tell of nothing that is kept."""
+    open_start = kept.open_from(timeline)
+    in_a_row = 0
+    for listed in listing:
+        held = positions(listed)
+        if held is None:
+            continue
+        if not kept.wants(timeline, held.start, held.end):
+            in_a_row = 0
+            yield listed
+        elif open_start is not None and held.start >= open_start:
+            in_a_row += 1
+            if in_a_row >= KEPT_IN_A_ROW:
+                return
+
+
+def expired_moments(archive: Archive, kept: KeptWAL) -> Iterator[ObjectInfo]:
+    """Objects of the index whose last moment lies in WAL that goes."""
+    for moment in archive.catalogue.moments:
+        if not kept.wants(moment.timeline, moment.position, moment.position + 1):
+            folder = archive.catalogue.archive
+            yield ObjectInfo(layout.moments_object(folder, moment.time, moment.timeline, moment.position), 0)
+
+
+def old_checkpoints(store: Store, archive: str) -> Iterator[ObjectInfo]:
+    """All checkpoints but the last ones."""
+    numbers = checkpoint_numbers(store.list(layout.join(archive, layout.CATALOGUE_FOLDER)))
+    for number in numbers[:-CHECKPOINTS]:
+        yield ObjectInfo(layout.checkpoint_object(archive, number), 0)
+
+
+def reduced(checkpoint: Checkpoint, kept: KeptWAL) -> Checkpoint:
+    """The checkpoint without what is about to be deleted; written before, so that it never tells of what is gone."""
+    timelines = []
+    for each in checkpoint.timelines:
+        ranges = [Range(parse_lsn(start), parse_lsn(end)) for start, end in each.ranges]
+        left = [part for whole in ranges for part in kept.parts_of(each.timeline, whole)]
+        before = sum(whole.end - whole.start for whole in ranges)
+        share = sum(part.end - part.start for part in left) / before if before else 1.0
+        timelines.append(
+            each.model_copy(
+                update={
+                    "ranges": [(format_lsn(part.start), format_lsn(part.end)) for part in left],
+                    "objects": round(each.objects * share),
+                    "bytes": round(each.bytes * share),
+                }
+            )
+        )
+    return checkpoint.model_copy(update={"timelines": timelines})

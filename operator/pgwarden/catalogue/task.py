@@ -1,0 +1,72 @@
+"""Operation `catalogue`: reads an archive, reports what can be recovered, and prunes or verifies where asked to."""
+
+from __future__ import annotations
+
+from pgwarden.api.quantities import human_bytes
+from pgwarden.catalogue.contract import CatalogueReport, CatalogueTask, Line, What
+from pgwarden.catalogue.summary import moment, named
+from pgwarden.catalogue.work import Outcome, listing, shown, work
+from pgwarden.jobs.agent import AgentContext, Done
+from pgwarden.jobs.errors import TaskError
+from pgwarden.storage.store import open_store
+
+__all__ = ["CatalogueTask", "run"]
+
+
+def run(payload: CatalogueTask, context: AgentContext) -> Done:
+    """Carries the task out. Raises TaskError; a check that failed is one, with the whole report."""
+
+    def progress(step: str, done: int, total: int) -> None:
+        context.check_stop()
+        context.progress(step, done, total, unit="objects" if step == "deleting" else "bytes")
+
+    store = open_store(payload.store)
+    outcome = work(payload, store, progress)
+    if payload.what in (What.LIST, What.PRUNE):
+        for line in listing(outcome, context.task.nonce):
+            context.log(line.model_dump_json(by_alias=True, exclude_none=True))
+    if payload.what is What.SHOW:
+        for record in shown(outcome, store, payload.backups):
+            context.log(Line(nonce=context.task.nonce, record=record).model_dump_json(by_alias=True, exclude_none=True))
+    failed = [check for check in outcome.checks if not check.passed]
+    if failed:
+        first = failed[0].damaged[0]
+        raise TaskError(
+            "CheckFailed",
+            f"{named([check.backup_id for check in failed])} cannot be relied on: {first.trouble}",
+            remedy="Older backups are kept until a new one succeeds: take a full backup now, and find out what changed "
+            "the object. The check's record lies beside the backup, in checks/.",
+            report=outcome.report.model_dump(mode="json", by_alias=True, exclude_none=True),
+        )
+    return Done(*told(payload, outcome), report=outcome.report)
+
+
+def told(payload: CatalogueTask, outcome: Outcome) -> tuple[str, str]:
+    """Reason and message of what went well."""
+    report = outcome.report
+    if payload.what is What.VERIFY:
+        size = human_bytes(sum(check.bytes for check in outcome.checks))
+        return (
+            "Verified",
+            f"{named([check.backup_id for check in outcome.checks]) or 'no backup'}: {size} read and intact",
+        )
+    if report.prune is not None:
+        done = report.prune
+        what = f"{done.backups} backups, {done.wal_objects} WAL objects and {done.other_objects} others"
+        size = human_bytes(done.bytes)
+        text = f"{what} would be deleted ({size})" if done.dry_run else f"{what} deleted ({size})"
+        if done.held:
+            text += f"; {done.held}"
+        if done.refused:
+            return "DeletionRefused", f"{text}; the store refused {done.refused} deletions: {done.refusal}"
+        return ("PrunePlanned" if done.dry_run else "Pruned"), text
+    return "Summarized", recoverable_text(report)
+
+
+def recoverable_text(report: CatalogueReport) -> str:
+    """What can be had back, in a sentence."""
+    held = f"{report.fulls} full, {report.incrementals} incremental and {report.logicals} logical backups"
+    if report.earliest is None or report.latest is None:
+        return f"{held}; nothing can be recovered"
+    gaps = f", with {report.gap_count} gaps" if report.gap_count else ""
+    return f"{held}; recoverable from {moment(report.earliest.time)} to {moment(report.latest.time)}{gaps}"
