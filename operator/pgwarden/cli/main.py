@@ -20,6 +20,7 @@ VERBS = {
     "migrate": ("pgwarden.cli.migrate", "Bring a database's schema to a version, or look where it stands."),
     "agent": ("pgwarden.cli.agent", "Carry out one task inside a Job's pod."),
     "operator": ("pgwarden.cli.operator", "Watch pgwarden's objects and start Jobs for them."),
+    "archive-wal": ("pgwarden.cli.archive_wal", "Stream the WAL of one cluster into a store."),
     "monitor": ("pgwarden.cli.monitor", "Measure the databases of one namespace."),
     "version": ("pgwarden.cli.version", "Print the version."),
 }

@@ -9,17 +9,16 @@ from __future__ import annotations
 import json
 import random
 import signal
-import socket
 import threading
 from collections.abc import Callable
 from datetime import UTC, datetime
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import structlog
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Gauge, generate_latest
 from pydantic import ValidationError
 
+from pgwarden.http_service import Answer, serve
 from pgwarden.logs import configure
 from pgwarden.monitoring.contract import (
     OBSERVATIONS_PATH,
@@ -33,24 +32,8 @@ from pgwarden.monitoring.contract import (
 from pgwarden.monitoring.observe import Observer
 
 LIST_SECONDS = 2.0
-# How long a client may take over its request.
-CLIENT_SECONDS = 10.0
 
 log = structlog.get_logger()
-
-
-class DualStackServer(ThreadingHTTPServer):
-    """Listens on IPv6 and IPv4, whichever the pod's address is of."""
-
-    def __init__(self, port: int, handler: type[BaseHTTPRequestHandler]) -> None:
-        dual = socket.has_dualstack_ipv6()
-        self.address_family = socket.AF_INET6 if dual else socket.AF_INET
-        super().__init__(("::" if dual else "", port), handler)
-
-    def server_bind(self) -> None:
-        if self.address_family == socket.AF_INET6:
-            self.socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
-        super().server_bind()
 
 
 class Watcher(threading.Thread):
@@ -136,35 +119,17 @@ def metrics(document: Observations) -> bytes:
     return generate_latest(registry)
 
 
-def handler_for(monitor: Monitor) -> type[BaseHTTPRequestHandler]:
-    """The HTTP handler of a monitor: its document, its metrics, its probes."""
-
-    class Handler(BaseHTTPRequestHandler):
-        timeout = CLIENT_SECONDS
-
-        def do_GET(self) -> None:
-            if self.path == OBSERVATIONS_PATH:
-                self.answer(200, "application/json", monitor.document().model_dump_json(by_alias=True).encode())
-            elif self.path == "/metrics":
-                self.answer(200, CONTENT_TYPE_LATEST, metrics(monitor.document()))
-            elif self.path == "/healthz":
-                self.answer(200, "text/plain", b"ok\n")
-            elif self.path == "/readyz":
-                self.answer(200 if monitor.loaded else 503, "text/plain", json.dumps(monitor.loaded).encode())
-            else:
-                self.answer(404, "text/plain", b"not found\n")
-
-        def answer(self, status: int, content_type: str, body: bytes) -> None:
-            self.send_response(status)
-            self.send_header("Content-Type", content_type)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, format: str, *args: object) -> None:
-            """Requests are not logged."""
-
-    return Handler
+def answer(monitor: Monitor, path: str) -> Answer | None:
+    """A monitor's answer to a GET request: its document, its metrics, its probes."""
+    if path == OBSERVATIONS_PATH:
+        return 200, "application/json", monitor.document().model_dump_json(by_alias=True).encode()
+    if path == "/metrics":
+        return 200, CONTENT_TYPE_LATEST, metrics(monitor.document())
+    if path == "/healthz":
+        return 200, "text/plain", b"ok\n"
+    if path == "/readyz":
+        return 200 if monitor.loaded else 503, "text/plain", json.dumps(monitor.loaded).encode()
+    return None
 
 
 def main(servers_file: str = SERVERS_FILE, port: int = PORT) -> int:
@@ -174,8 +139,7 @@ def main(servers_file: str = SERVERS_FILE, port: int = PORT) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     monitor = Monitor(Path(servers_file))
-    server = DualStackServer(port, handler_for(monitor))
-    threading.Thread(target=server.serve_forever, name="http", daemon=True).start()
+    server = serve(port, lambda path: answer(monitor, path))
     while not stop.is_set():
         monitor.refresh()
         stop.wait(LIST_SECONDS)

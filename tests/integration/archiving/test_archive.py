@@ -1,0 +1,130 @@
+"""Every byte of WAL lies in the store, whole and in tails, and the server is told of nothing else."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+
+from pgwarden.api.wal import parse_lsn
+from pgwarden.archiving.contract import ArchiverSettings, ArchiverState
+from pgwarden.jobs.files import StoreLocation
+from pgwarden.storage import layout
+from pgwarden.storage.store import open_store
+from tests.support.archiver import (
+    FOLDER,
+    SEGMENT_BYTES,
+    ArchiverProcess,
+    archived,
+    archiver_settings,
+    check_archive,
+    runs,
+)
+from tests.support.postgres import PostgresServer, wait_until
+
+Start = Callable[[ArchiverSettings], ArchiverProcess]
+
+
+def write(server: PostgresServer, rows: int = 20000) -> None:
+    """Some MiB of WAL."""
+    server.execute(
+        "CREATE TABLE IF NOT EXISTS t (i int, x text)",
+        f"INSERT INTO t SELECT i, md5(i::text) FROM generate_series(1, {rows}) AS i",
+    )
+
+
+def test_every_byte_of_wal_lies_in_the_store(server: PostgresServer, store: StoreLocation, archive: Start) -> None:
+    archiver = archive(archiver_settings(store, server.address()))
+    archiver.wait_for_state(ArchiverState.STREAMING)
+    write(server, 60000)
+    report = archiver.wait_until_it_holds(server)
+    assert report.segments_archived >= 4
+    write(server, 10)
+    report = archiver.wait_until_it_holds(server)
+    pieces = archived(store)
+    assert any(piece.whole for piece in pieces)
+    assert any(not piece.whole for piece in pieces)
+    assert check_archive(store, server) == len(pieces)
+    assert len(runs(store)) == 1
+    assert runs(store)[0].end >= parse_lsn(report.acknowledged_lsn)
+    assert report.gaps == []
+    assert archiver.end() == 0
+
+
+def test_tails_go_when_their_segment_is_whole(server: PostgresServer, store: StoreLocation, archive: Start) -> None:
+    archiver = archive(archiver_settings(store, server.address()))
+    for _ in range(3):
+        write(server, 100)
+        archiver.wait_until_it_holds(server)
+    assert sum(not piece.whole for piece in archived(store)) >= 2
+    server.execute("SELECT pg_switch_wal()")
+    archiver.wait_until_it_holds(server)
+
+    def only_of_the_open_segment() -> bool:
+        pieces = archived(store)
+        whole = {piece.segment for piece in pieces if piece.whole}
+        return bool(whole) and not any(piece.segment in whole for piece in pieces if not piece.whole)
+
+    wait_until(only_of_the_open_segment, "tails of a whole segment were left")
+
+
+def test_an_idle_database_has_moments_and_makes_no_objects_of_wal(
+    server: PostgresServer, claim: StoreLocation, archive: Start
+) -> None:
+    archiver = archive(archiver_settings(claim, server.address()))
+    server.execute("SELECT pg_switch_wal()", "CHECKPOINT")
+    archiver.wait_until_it_holds(server)
+    before = len(archived(claim))
+    first = archiver.wait_for(lambda report: report.recovery_point_time is not None, "no recovery point")
+    assert first.recovery_point_time is not None
+    later = archiver.wait_for(
+        lambda report: bool(
+            report.recovery_point_time
+            and first.recovery_point_time
+            and (report.recovery_point_time - first.recovery_point_time).total_seconds() > 3
+        ),
+        "the recovery point of an idle database stood still",
+    )
+    assert later.lag_seconds is not None
+    assert later.lag_seconds < 5
+    assert archiver.end() == 0
+    assert len(archived(claim)) <= before + 2
+    objects = list(open_store(claim).list(layout.moments_folder(FOLDER)))
+    assert objects
+    moments = [
+        moment
+        for each in sorted(objects, key=lambda each: each.path)
+        for moment in json.loads(open_store(claim).read_small(each.path))["moments"]
+    ]
+    end = runs(claim)[-1].end
+    assert all(parse_lsn(moment["lsn"]) <= end for moment in moments)
+    assert all(moment["timeline"] == 1 and int(moment["nextXid"]) > 2 for moment in moments)
+    assert [moment["time"] for moment in moments] == sorted(moment["time"] for moment in moments)
+
+
+def test_the_server_is_told_of_nothing_that_is_not_stored(
+    server: PostgresServer, claim: StoreLocation, archive: Start
+) -> None:
+    archiver = archive(archiver_settings(claim, server.address()))
+    write(server)
+    archiver.wait_until_it_holds(server)
+    for _ in range(20):
+        write(server, 500)
+        confirmed = parse_lsn(str(server.query("SELECT restart_lsn FROM pg_replication_slots")))
+        assert confirmed <= runs(claim)[-1].end
+    archiver.wait_until_it_holds(server)
+    target = runs(claim)[-1].end
+    wait_until(
+        lambda: parse_lsn(str(server.query("SELECT restart_lsn FROM pg_replication_slots"))) >= target - SEGMENT_BYTES,
+        "the slot did not move on",
+    )
+
+
+def test_it_ends_in_time_with_everything_stored(server: PostgresServer, claim: StoreLocation, archive: Start) -> None:
+    archiver = archive(archiver_settings(claim, server.address(), tail_seconds=600.0))
+    archiver.wait_for_state(ArchiverState.STREAMING)
+    write(server, 3000)
+    target = parse_lsn(str(server.query("SELECT pg_current_wal_flush_lsn()")))
+    archiver.wait_for(lambda report: parse_lsn(report.received_lsn or "0/0") >= target, "not received")
+    assert archiver.end() == 0
+    assert runs(claim)[-1].end >= target
+    check_archive(claim, server)
