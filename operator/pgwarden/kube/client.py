@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
+from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote as percent_encode
@@ -87,6 +88,7 @@ class KubeClient:
         self.configuration = configuration
         self.rest = RESTClientObject(configuration)
         self.limit = RateLimit(requests_per_second)
+        self._writes: set[asyncio.Task[bytes]] = set()
 
     @classmethod
     async def connect(cls, requests_per_second: float) -> KubeClient:
@@ -100,6 +102,11 @@ class KubeClient:
 
     async def close(self) -> None:
         await self.rest.close()
+
+    async def settled(self) -> None:
+        """Returns when the writes that are in flight now have been answered, also those that nobody waits for."""
+        if self._writes:
+            await asyncio.wait(set(self._writes))
 
     async def get(self, type_: ResourceType, namespace: str | None, name: str) -> Body | None:
         """The object, or None when there is none."""
@@ -223,6 +230,33 @@ class KubeClient:
         content: str = "application/json",
     ) -> bytes:
         await self.limit.wait()
+        request = self._send(method, verb, type_, path, body=body, query=query, content=content)
+        return await (request if method == "GET" else self._to_its_end(request))
+
+    async def _to_its_end(self, write: Coroutine[Any, Any, bytes]) -> bytes:
+        """A write whose caller is cancelled goes on: whether it took place must not be left to chance."""
+        task = asyncio.create_task(write)
+        self._writes.add(task)
+        task.add_done_callback(self._written)
+        return await asyncio.shield(task)
+
+    def _written(self, task: asyncio.Task[bytes]) -> None:
+        self._writes.discard(task)
+        # Nobody else looks at how a write ended whose caller is gone.
+        if not task.cancelled():
+            task.exception()
+
+    async def _send(
+        self,
+        method: str,
+        verb: str,
+        type_: ResourceType,
+        path: str,
+        *,
+        body: Body | None,
+        query: dict[str, str] | None,
+        content: str,
+    ) -> bytes:
         headers = {"Accept": "application/json, */*", "Content-Type": content, "User-Agent": FIELD_MANAGER}
         token = await self.configuration.get_api_key_with_prefix("BearerToken")
         if token:

@@ -13,6 +13,7 @@ from pgwarden.kube.config import OperatorConfig
 from pgwarden.kube.controller import Controller
 from pgwarden.kube.events import EventRecorder
 from pgwarden.kube.key import Key
+from pgwarden.kube.patch import Path
 from pgwarden.kube.progress import ProgressBoard
 from pgwarden.kube.queue import Queue
 
@@ -43,6 +44,9 @@ class OperatorContext:
     controllers: list[Controller] = field(default_factory=list)
     reservations: dict[str, Reservation] = field(default_factory=dict)
     """Jobs that are just being created, by the UID of the object they are for."""
+
+    pruned: dict[str, set[Path]] = field(default_factory=dict)
+    """Kind -> fields of its status that the CRD in the cluster does not know, as far as writes have shown."""
 
     def wake(self, key: Key) -> None:
         """Has an object looked at."""

@@ -19,3 +19,31 @@ def merge_patch(before: dict[str, Any], after: dict[str, Any]) -> dict[str, Any]
         elif value != old or key not in before:
             patch[key] = value
     return patch
+
+
+Path = tuple[str, ...]
+"""Where something stands: names of fields, `[]` for any item of a list."""
+
+
+def pruned(sent: Any, kept: Any, at: Path = ()) -> set[Path]:
+    """Paths of the fields that were sent and did not come back: the schema in the cluster does not know them.
+
+    A list that came back with another length is not compared: somebody changed it meanwhile.
+    """
+    found: set[Path] = set()
+    if isinstance(sent, dict) and isinstance(kept, dict):
+        for name, value in sent.items():
+            found |= pruned(value, kept[name], (*at, name)) if name in kept else {(*at, name)}
+    elif isinstance(sent, list) and isinstance(kept, list) and len(sent) == len(kept):
+        for one, other in zip(sent, kept, strict=True):
+            found |= pruned(one, other, (*at, "[]"))
+    return found
+
+
+def without(value: Any, paths: set[Path], at: Path = ()) -> Any:
+    """`value` without what stands at those paths."""
+    if isinstance(value, dict):
+        return {name: without(each, paths, (*at, name)) for name, each in value.items() if (*at, name) not in paths}
+    if isinstance(value, list):
+        return [without(each, paths, (*at, "[]")) for each in value]
+    return value

@@ -9,10 +9,10 @@ import socket
 import uuid
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import kopf
 import structlog
-from kopf._core.engines.peering import Identity
 
 from pgwarden.kube.cache import Cache
 from pgwarden.kube.client import KubeClient
@@ -31,6 +31,8 @@ from pgwarden.kube.watch import registry_for, settings_for
 NAMESPACE_FILE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 BEAT_SECONDS = 5.0
 LEASE_REQUESTS_PER_SECOND = 10.0
+DRAIN_SECONDS = 10.0
+"""For Events, of the 30 s that Kubernetes grants between SIGTERM and SIGKILL."""
 
 Assemble = Callable[[OperatorContext], tuple[list[Controller], list[Background]]]
 """Makes everything that works in a context."""
@@ -45,20 +47,24 @@ async def run(config: OperatorConfig, assemble: Assemble) -> int:
     client = await KubeClient.connect(config.requests_per_second)
     # The Lease has connections and a rate of its own: a burst of work must never keep it from being renewed.
     lease_client = await KubeClient.connect(LEASE_REQUESTS_PER_SECOND)
+    events = EventRecorder(client)
     health = Health(started=True)
     server = await serve(health, config.listen_port)
-    beating = asyncio.create_task(beat(health))
+    beside = [asyncio.create_task(beat(health)), asyncio.create_task(events.run())]
     try:
         stopped = await lead(
             lease_client,
             name=config.lease_name,
             namespace=config.lease_namespace or own_namespace(),
             identity=f"{socket.gethostname()}_{uuid.uuid4().hex[:8]}",
-            work=lambda: work(config, client, health, assemble, stop),
+            work=lambda: work(config, client, events, health, assemble, stop),
             stop=stop,
         )
+        # The Lease is free by now: another one may begin while what happened is still being told.
+        await events.drain(DRAIN_SECONDS)
     finally:
-        beating.cancel()
+        for task in beside:
+            task.cancel()
         await server.cleanup()
         await client.close()
         await lease_client.close()
@@ -67,15 +73,23 @@ async def run(config: OperatorConfig, assemble: Assemble) -> int:
 
 
 async def work(
-    config: OperatorConfig, client: KubeClient, health: Health, assemble: Assemble, stop: asyncio.Event
+    config: OperatorConfig,
+    client: KubeClient,
+    events: EventRecorder,
+    health: Health,
+    assemble: Assemble,
+    stop: asyncio.Event,
 ) -> None:
-    """What the leader does, until cancelled."""
+    """What the leader does, until cancelled; ends when no write is in flight any more.
+
+    The watches only read. They are told to end and not waited for, as they take their time.
+    """
     context = OperatorContext(
         config=config,
         client=client,
         cache=Cache(),
         queue=Queue(config.resync_interval),
-        events=EventRecorder(client),
+        events=events,
         progress=ProgressBoard(client),
     )
     context.controllers, background = assemble(context)
@@ -85,14 +99,18 @@ async def work(
     health.leading = True
     log.info("this process leads", namespaces=config.namespaces or "all")
     ready = asyncio.Event()
+    watching = asyncio.create_task(watch(context, ready, stop))
     try:
         async with asyncio.TaskGroup() as group:
-            group.create_task(watch(context, ready, stop))
+            group.create_task(shielded(watching))
             await ready.wait()
             # Kopf has put its own handlers in place of ours, and would end more slowly than we do.
             end_on_signals(stop)
             # The watches may tell of a backup before its cluster: nothing is decided before all is known.
             await refresher.refresh()
+            for controller in context.controllers:
+                for body in context.cache.bodies(controller.type.kind):
+                    events.tell_again(body, context.clock())
             health.watching = True
             group.create_task(context.queue.run(reconcile, config.workers))
             group.create_task(refresher.run())
@@ -101,6 +119,13 @@ async def work(
                 group.create_task(each.run())
     finally:
         health.leading = health.watching = False
+        watching.cancel()
+        await client.settled()
+
+
+async def shielded(task: asyncio.Task[None]) -> None:
+    """Ends, or breaks, as the task does; being cancelled leaves the task to itself."""
+    await asyncio.shield(task)
 
 
 def end_on_signals(stop: asyncio.Event) -> None:
@@ -112,13 +137,14 @@ def end_on_signals(stop: asyncio.Event) -> None:
 
 async def watch(context: OperatorContext, ready: asyncio.Event, stop: asyncio.Event) -> None:
     """Runs Kopf, which ends by itself only when it was the one to get a signal."""
+    # Kopf would ask for the user's name, and a container's user has none. Its type for this is a string, and private.
+    identity: Any = socket.gethostname()
     await kopf.operator(
         registry=registry_for(context),
         settings=settings_for(context.config),
         clusterwide=not context.config.namespaces,
         namespaces=context.config.namespaces,
-        # Kopf would ask for the user's name, and a container's user has none.
-        identity=Identity(socket.gethostname()),
+        identity=identity,
         ready_flag=ready,
     )
     stop.set()

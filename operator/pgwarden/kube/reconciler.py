@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 
-from pgwarden.api.conditions import READY, STALLED, Condition, in_progress, merge
+from pgwarden.api.conditions import READY, STALLED, in_progress, merge
 from pgwarden.jobs.plan import Notice
 from pgwarden.jobs.task import shorten
-from pgwarden.kube.cache import Body
 from pgwarden.kube.client import KubeError
 from pgwarden.kube.context import OperatorContext
+from pgwarden.kube.events import conditions_of
 from pgwarden.kube.key import Key
 from pgwarden.kube.objects import UnreadableObject
 from pgwarden.kube.types import ResourceType
@@ -34,10 +34,10 @@ class Reconciler:
             after = await self.unreadable(controller.type, key, error)
         except KubeError as error:
             if not error.passing:
-                await self.tell(key, error)
+                self.tell(key, error)
             raise
         except Exception as error:
-            await self.tell(key, error)
+            self.tell(key, error)
             raise
         return after if self.context.cache.get(key) is not None else NEVER
 
@@ -46,8 +46,8 @@ class Reconciler:
         body = self.context.cache.get(key)
         if body is None:
             return None
-        await self.context.events.tell(body, Notice("Unreadable", str(error), warning=True))
-        conditions = readable_conditions(body)
+        self.context.events.tell(body, Notice("Unreadable", str(error), warning=True))
+        conditions = conditions_of(body)
         if any(c.type in (READY, STALLED) and c.status == "True" for c in conditions):
             return None
         # Not Stalled: another version of pgwarden may understand it, and would take Stalled for its own last word.
@@ -68,21 +68,10 @@ class Reconciler:
                     raise
         return UNREADABLE_RETRY_SECONDS
 
-    async def tell(self, key: Key, error: Exception) -> None:
+    def tell(self, key: Key, error: Exception) -> None:
         """An Event about a look that failed in a way that no condition tells."""
         body = self.context.cache.get(key)
         if body is not None:
             said = error.message if isinstance(error, KubeError) else f"{type(error).__name__}: {error}"
             message = f"looking at this object failed and is repeated, less and less often: {shorten(said, 700)}"
-            await self.context.events.tell(body, Notice("ReconcileFailed", message, warning=True))
-
-
-def readable_conditions(body: Body) -> list[Condition]:
-    """The conditions of an object that may hold others nobody here understands."""
-    found = []
-    for condition in (body.get("status") or {}).get("conditions") or []:
-        try:
-            found.append(Condition.model_validate(condition))
-        except ValueError:
-            continue
-    return found
+            self.context.events.tell(body, Notice("ReconcileFailed", message, warning=True))

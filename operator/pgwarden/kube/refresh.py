@@ -38,9 +38,8 @@ class Refresher:
     async def refresh(self) -> None:
         """One comparison of every kind in every namespace. Raises KubeError."""
         namespaces: list[str | None] = [*self.context.config.namespaces] or [None]
-        for type_ in (*(controller.type for controller in self.context.controllers), JOBS, PODS):
-            for namespace in namespaces:
-                await self.compare(type_, namespace)
+        types = (*(controller.type for controller in self.context.controllers), JOBS, PODS)
+        await asyncio.gather(*(self.compare(type_, namespace) for type_ in types for namespace in namespaces))
 
     async def compare(self, type_: ResourceType, namespace: str | None) -> None:
         """Takes what is new as if a watch had told it, and drops what is gone."""

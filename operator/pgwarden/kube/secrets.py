@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 
 from pgwarden.api.references import Wanted
@@ -12,9 +13,10 @@ from pgwarden.kube.types import CONFIG_MAPS, SECRETS
 async def missing(client: KubeClient, namespace: str, wanted: list[Wanted]) -> list[str]:
     """A sentence for each object or key that is not there, or empty."""
     sentences = []
-    for each in wanted:
-        type_ = SECRETS if each.kind == "Secret" else CONFIG_MAPS
-        body = await client.get(type_, namespace, each.name)
+    types = [SECRETS if each.kind == "Secret" else CONFIG_MAPS for each in wanted]
+    # At once: work that is due waits for these answers.
+    found = [client.get(type_, namespace, each.name) for type_, each in zip(types, wanted, strict=True)]
+    for each, body in zip(wanted, await asyncio.gather(*found), strict=True):
         where = f"{each.kind} {namespace}/{each.name} ({each.purpose})"
         if body is None:
             sentences.append(f"{where} does not exist; create it with the keys {', '.join(each.keys)}")

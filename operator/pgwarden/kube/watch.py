@@ -27,6 +27,8 @@ def settings_for(config: OperatorConfig) -> kopf.OperatorSettings:
     settings.scanning.disabled = True
     settings.queueing.batch_window = 0.0
     settings.queueing.idle_timeout = 1.0
+    # What is left to handle at the end changes nothing but a cache that ends as well.
+    settings.queueing.exit_timeout = 0.2
     settings.watching.server_timeout = 600
     settings.watching.chunk_size = 500
     settings.networking.trust_env = True

@@ -8,8 +8,8 @@ import pytest
 
 from pgwarden.api.conditions import Condition
 from pgwarden.backups.resource import DatabaseBackup
+from pgwarden.kube.events import conditions_of
 from pgwarden.kube.objects import UnreadableObject, find, read
-from pgwarden.kube.reconciler import readable_conditions
 from tests.support.context import operator_context
 from tests.support.objects import body, condition
 
@@ -44,5 +44,5 @@ async def test_what_is_not_there_is_none() -> None:
 
 def test_conditions_of_a_later_version_are_passed_over() -> None:
     odd = {"conditions": [condition("Ready", "True"), condition("New", "Perhaps"), {"type": "Half"}]}
-    found = readable_conditions(body("DatabaseBackup", "nightly", SPEC, odd))
+    found = conditions_of(body("DatabaseBackup", "nightly", SPEC, odd))
     assert found == [Condition.model_validate(condition("Ready", "True"))]
