@@ -11,7 +11,7 @@ from pgwarden.api.wal import room_to_recover, segments_between
 from pgwarden.backups.record import BackupRecord
 from pgwarden.jobs.errors import TaskError
 
-SPARE_FILES = 1000
+SPARE_FILES = 200
 """Folders, WAL, and what the server makes at its start."""
 REMEDY = (
     "Give the new instance a larger claim (spec.target.newInstance.storage.size), with room to grow, in a new"

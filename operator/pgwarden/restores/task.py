@@ -22,7 +22,7 @@ from pgwarden.restores.resolve import archive_of, end_of_backup, resolve
 from pgwarden.restores.server import HANDSHAKE_FILES, SILENCE_SECONDS
 from pgwarden.restores.space import check_room, free_room, needed_room
 from pgwarden.restores.steps import Steps
-from pgwarden.restores.tools import find_tool
+from pgwarden.jobs.tools import find_tool
 from pgwarden.restores.verify import read_control_data, sync_to_disk, verify_backup
 from pgwarden.restores.volume import Marker, RestoreVolume, State
 from pgwarden.storage.encryption import read_identities

@@ -1,34 +1,15 @@
-"""PostgreSQL's own tools out of the agent's image."""
+"""Runs PostgreSQL's own tools out of the agent's image."""
 
 from __future__ import annotations
 
-import os
-import re
-import shutil
 import subprocess
 from pathlib import Path
 
 from pgwarden.jobs.agent import AgentContext, Stopped
-from pgwarden.jobs.errors import TaskError
+from pgwarden.jobs.tools import environment, find_tool
 
 POLL_SECONDS = 0.2
 OUTPUT_LINES = 5
-
-
-def find_tool(name: str, major: int) -> Path:
-    """Where a tool of that major version is. Raises TaskError with reason AgentImageMismatch.
-
-    Debian keeps each major in a folder of its own; elsewhere it is on PATH.
-    """
-    debian = Path(f"/usr/lib/postgresql/{major}/bin/{name}")
-    found = str(debian) if debian.exists() else shutil.which(name)
-    if found is None:
-        raise mismatch(f"has no {name}", major)
-    done = subprocess.run([found, "--version"], capture_output=True, text=True, env=environment(), check=False)
-    version = re.search(r"\(PostgreSQL\) (\d+)", done.stdout)
-    if version is None or int(version[1]) != major:
-        raise mismatch(f"has {done.stdout.strip() or f'a {name} that does not start'}", major)
-    return Path(found)
 
 
 def run_tool(context: AgentContext, name: str, major: int, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
@@ -62,16 +43,3 @@ def first_lines(output: str) -> str:
     lines = [line.strip() for line in output.splitlines() if line.strip()]
     more = f" (and {len(lines) - OUTPUT_LINES} lines more in the pod's log)" if len(lines) > OUTPUT_LINES else ""
     return "; ".join(lines[:OUTPUT_LINES]) + more
-
-
-def environment() -> dict[str, str]:
-    """The environment for a tool: its messages in English."""
-    return {**os.environ, "LC_ALL": "C"}
-
-
-def mismatch(what: str, major: int) -> TaskError:
-    return TaskError(
-        "AgentImageMismatch",
-        f"the backup is of PostgreSQL {major}, but the agent's image {what}",
-        remedy=f"Set the chart's value images.agent.{major} to the agent image for PostgreSQL {major}.",
-    )

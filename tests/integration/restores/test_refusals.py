@@ -205,10 +205,22 @@ def test_a_volume_that_is_too_small_is_refused_before_anything_is_fetched(stored
             pod.destroy()
 
 
-def test_a_volume_that_runs_full_meanwhile_is_told(stored: StoredBackup) -> None:
-    """Bytes enough, but files too many: only seen when one can't be made."""
+def test_a_volume_with_too_few_inodes_is_refused_before_anything_is_fetched(stored: StoredBackup) -> None:
     with memory_filesystem("size=2g,nr_inodes=300") as volume:
         pod = RestorePod(stored.major, volume, stored.store, stored.location)
+        try:
+            assert "inodes" in refused(pod, "VolumeTooSmall").message
+            assert not pod.paths.manifest.exists()
+        finally:
+            pod.destroy()
+
+
+def test_a_volume_that_runs_full_meanwhile_is_told(altered: StoredBackup) -> None:
+    """Bytes enough, but files too many, and a record that says otherwise: only seen when one can't be made."""
+    record = json.loads((altered.folder / "backup.json").read_text()) | {"manifestFiles": 1}
+    (altered.folder / "backup.json").write_text(json.dumps(record))
+    with memory_filesystem("size=2g,nr_inodes=300") as volume:
+        pod = RestorePod(altered.major, volume, altered.store, altered.location)
         try:
             assert "ran full" in refused(pod, "VolumeFull").message
         finally:

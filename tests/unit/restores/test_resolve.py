@@ -1,0 +1,150 @@
+"""From what a person asks for to a base, a way and the position that recovery must come to."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from pgwarden.api.wal import format_lsn, parse_lsn
+from pgwarden.backups.record import BackupRecord
+from pgwarden.catalogue.contents import Catalogue, Moment, physical_backup
+from pgwarden.catalogue.timelines import Section, Timeline
+from pgwarden.jobs.errors import TaskError
+from pgwarden.restores.archive_reader import ArchiveContents, NotedMoment, around
+from pgwarden.restores.contract import TargetPoint
+from pgwarden.restores.resolve import resolve
+from pgwarden.storage.wal_listing import Range
+
+from .records import record
+
+NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
+MINUTE = timedelta(minutes=1)
+MIB = 1 << 20
+ARCHIVE = "shop/operational/0001"
+BRANCH = parse_lsn("0/9000000")
+
+
+def backup(backup_id: str, minute: int, start: str, stop: str, **more: Any) -> BackupRecord:
+    time = NOON + minute * MINUTE
+    changes = {"backup_id": backup_id, "start_lsn": start, "stop_lsn": stop, "start_time": time, "stop_time": time}
+    return record().model_copy(update=changes | more)
+
+
+FIRST = backup("first", 0, "0/3000028", "0/3000120")
+SECOND = backup("second", 20, "0/7000028", "0/7000120")
+
+
+def contents(*records: BackupRecord, end: str = "0/A000000", gap: str = "") -> ArchiveContents:
+    """WAL from the first backup on, one MiB a minute; on timeline 1, and from 0/9000000 on also on timeline 2."""
+    begin, until = parse_lsn("0/3000000"), parse_lsn(end)
+    ranges = (Range(begin, parse_lsn(gap)), Range(parse_lsn(gap) + MIB, until)) if gap else (Range(begin, until),)
+    noted = [
+        NotedMoment(
+            time=NOON + n * MINUTE,
+            timeline=1 if begin + n * MIB < BRANCH else 2,
+            lsn=format_lsn(begin + n * MIB),
+            next_xid=str(1000 + n),
+        )
+        for n in range((until - begin) // MIB)
+    ]
+    listed = records or (FIRST, SECOND)
+    catalogue = Catalogue(
+        archive=ARCHIVE,
+        backups=tuple(physical_backup(each, f"{ARCHIVE}/backups/{each.backup_id}") for each in listed),
+        timelines={
+            1: Timeline(1, (), ranges),
+            2: Timeline(2, (Section(1, BRANCH),), (Range(BRANCH, until),)),
+        },
+        moments=tuple(Moment(each.time, each.timeline, parse_lsn(each.lsn)) for each in noted),
+    )
+    return ArchiveContents(catalogue, {each.backup_id: each for each in listed}, noted)
+
+
+@pytest.mark.parametrize(
+    ("point", "base", "timeline", "end"),
+    [
+        ({"time": NOON + 10 * MINUTE}, "first", 1, "0/3A00000"),
+        ({"time": NOON + 10.5 * MINUTE}, "first", 1, "0/3A00000"),
+        ({"time": NOON + 100 * MINUTE}, "second", 2, "0/9400000"),
+        ({"time": NOON + 80 * MINUTE, "timeline": 1}, "second", 1, "0/8000000"),
+        ({"lsn": "0/5000000"}, "first", 1, "0/5000000"),
+        ({"lsn": "0/9800000"}, "second", 2, "0/9800000"),
+        ({"lsn": "0/9800000", "timeline": 1}, "second", 1, "0/9800000"),
+        ({"latest": True}, "second", 2, "0/9F00000"),
+        ({"immediate": True}, "second", 1, "0/7000120"),
+        ({"xid": "1100"}, "second", 2, "0/7000120"),
+        ({"xid": "1010"}, "first", 2, "0/3000120"),
+        ({"name": "before"}, "first", 2, "0/3000120"),
+    ],
+)
+def test_each_target_has_its_base_and_its_end(point: dict[str, Any], base: str, timeline: int, end: str) -> None:
+    found = resolve(contents(), TargetPoint(**point))
+    assert (found.backup_id, found.timeline) == (base, timeline)
+    assert parse_lsn(found.end_lsn) >= parse_lsn(end)
+    assert parse_lsn(found.end_lsn) <= parse_lsn(found.wal_until)
+
+
+@pytest.mark.parametrize(
+    ("point", "reason"),
+    [
+        ({"time": NOON - MINUTE}, "TargetBeforeFirstBackup"),
+        ({"lsn": "0/2000000"}, "TargetBeforeFirstBackup"),
+        ({"time": NOON + 1000 * MINUTE}, "TargetBeyondArchive"),
+        ({"lsn": "0/B000000"}, "TargetBeyondArchive"),
+        ({"latest": True, "timeline": 9}, "TimelineUnknown"),
+    ],
+)
+def test_what_the_archive_does_not_hold_is_refused(point: dict[str, Any], reason: str) -> None:
+    with pytest.raises(TaskError) as raised:
+        resolve(contents(), TargetPoint(**point))
+    assert raised.value.reason == reason
+
+
+def test_a_gap_is_named_and_a_later_backup_leads_over_it() -> None:
+    holed = contents(gap="0/5000000")
+    with pytest.raises(TaskError) as raised:
+        resolve(holed, TargetPoint(lsn="0/6000000"))
+    assert (raised.value.reason, "0/5000000" in raised.value.message) == ("WALGap", True)
+    assert resolve(holed, TargetPoint(lsn="0/4000000")).backup_id == "first"
+    assert resolve(holed, TargetPoint(lsn="0/8000000")).backup_id == "second"
+
+
+def test_a_named_backup_is_begun_with_and_no_other() -> None:
+    assert resolve(contents(), TargetPoint(latest=True), "first").backup_id == "first"
+    with pytest.raises(TaskError) as raised:
+        resolve(contents(), TargetPoint(lsn="0/5000000"), "second")
+    assert raised.value.reason == "TargetBeforeFirstBackup"
+    with pytest.raises(TaskError) as raised:
+        resolve(contents(), TargetPoint(latest=True), "third")
+    assert raised.value.reason == "NoRestorableBackup"
+
+
+def test_a_damaged_backup_is_passed_over_and_refused_by_name() -> None:
+    broken = SECOND.model_copy(update={"damaged": True, "damage": "wrong checksums"})
+    found = resolve(contents(FIRST, broken), TargetPoint(latest=True))
+    assert found.backup_id == "first"
+    assert any("second is Damaged" in why for why in found.passed_over)
+    with pytest.raises(TaskError) as raised:
+        resolve(contents(FIRST, broken), TargetPoint(latest=True), "second")
+    assert raised.value.reason == "BackupDamaged"
+
+
+def test_a_chain_brings_its_full_along_and_breaks_without_it() -> None:
+    child = SECOND.model_copy(update={"type": "incremental", "parent_id": "first", "chain": ["first"]})
+    child.server.version_num = 180007
+    found = resolve(contents(FIRST, child), TargetPoint(latest=True))
+    assert found.chain == ["first", "second"]
+    assert resolve(contents(FIRST, child), TargetPoint(latest=True), "second").chain == ["first", "second"]
+    with pytest.raises(TaskError) as raised:
+        resolve(contents(child), TargetPoint(latest=True), "second")
+    assert raised.value.reason == "ChainBroken"
+
+
+def test_moments_of_the_targets_own_second_are_read_in_full() -> None:
+    """A name is cut to the second: taken for the moment, it would lie before a target that it lies after."""
+    names = [(Moment(NOON + timedelta(seconds=n), 1, n), f"m{n}") for n in range(-9, 10)]
+    read = [path for _, path in around(names, TargetPoint(time=NOON + timedelta(seconds=0.5)))]
+    assert read[:4] == ["m-1", "m0", "m1", "m2"]
+    assert read[-1] == "m9"
