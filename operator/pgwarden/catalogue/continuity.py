@@ -169,12 +169,13 @@ def checkpoint_numbers(listing: Iterable[ObjectInfo]) -> list[int]:
     return sorted(int(match[1]) for name in names if (match := re.fullmatch(r"([0-9]{10})\.json", name)))
 
 
-def write_checkpoint(store: Store, archive: str, checkpoint: Checkpoint, *, always: bool = False) -> None:
-    """Writes a checkpoint where it saves the next look enough. Another one's, written meanwhile, is as good."""
+def write_checkpoint(store: Store, archive: str, checkpoint: Checkpoint, *, replace: bool = False) -> None:
+    """Writes a checkpoint where it saves the next look enough, or where one that stands must be replaced because it
+    tells of more than there will be. Another one's, written meanwhile, is as good."""
     number, last = newest_checkpoint(store, archive)
     told = {each.timeline: each.objects for each in last.timelines} if last is not None else {}
     more = sum(max(0, each.objects - told.get(each.timeline, 0)) for each in checkpoint.timelines)
-    if not always and more < WORTH_WRITING:
+    if more < WORTH_WRITING and not (replace and number is not None):
         return
     content = checkpoint.model_dump_json(by_alias=True, indent=1).encode() + b"\n"
     try:

@@ -111,7 +111,8 @@ def prune(
     result = Pruned(PruneReport(dry_run=dry_run, held=retention.held))
     segment_bytes = archive.wal.segment_bytes
     if not dry_run and archive.wal.checkpoint is not None:
-        write_checkpoint(store, folder, reduced(archive.wal.checkpoint, retention.wal), always=True)
+        left = reduced(archive.wal.checkpoint, retention.wal)
+        write_checkpoint(store, folder, left, replace=left != archive.wal.checkpoint)
     for backup in retention.expired:
         record = archive.folders[backup.location].record
         if record is not None and deletion.delete([record]):

@@ -43,7 +43,7 @@ def work(
     """
     folder = layout.archive_folder(task.archive.namespace, task.archive.cluster)
     if task.what is What.PRUNE and not task.dry_run:
-        check_archive(store, task.archive, layout.archive_file(folder))
+        check_archive(store, task.archive)
     progress("reading the catalogue", 0, 0)
     archive = read_archive(store, folder, task.now, key=key, all_of_it=task.what is What.VERIFY)
     if not read_only and task.what is not What.PRUNE and archive.wal.checkpoint is not None:

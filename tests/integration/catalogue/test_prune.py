@@ -1,0 +1,179 @@
+"""A prune deletes what was planned and nothing else, wherever it is interrupted."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from pgwarden.api.wal import format_lsn, parse_lsn
+from pgwarden.backups.record import BackupRecord
+from pgwarden.catalogue.contract import What
+from pgwarden.jobs.errors import TaskError
+from pgwarden.storage import layout
+from pgwarden.storage.archive import adopt_archive
+from tests.support.agent_process import AgentProcess
+from tests.support.archive import ARCHIVE, NEWEST_ONLY, SEGMENT, Archived, segments
+from tests.support.backups import IDENTITY, backup_task, download, restored_by_hand, run_backup, take_backup
+from tests.support.postgres import PostgresServer, wait_until
+from tests.support.s3 import s3_server
+
+TOMORROW = timedelta(hours=25)
+
+
+@pytest.fixture(scope="session")
+def server(postgres17: PostgresServer) -> PostgresServer:
+    return postgres17
+
+
+def back_up(archived: Archived, server: PostgresServer, count: int) -> list[BackupRecord]:
+    """So many real fulls, one after the other."""
+    return [take_backup(server.address(), archived.location, object_bytes=4 << 20)[1] for _ in range(count)]
+
+
+def below(archived: Archived, record: BackupRecord) -> set[str]:
+    """Every object of a backup."""
+    return {name for name in archived.names() if name.startswith(f"backups/{record.backup_id}/")}
+
+
+def of_segments(names: list[str]) -> set[str]:
+    """The objects of segments and of their checksums."""
+    return {
+        path.removeprefix(f"{ARCHIVE}/")
+        for name in names
+        for path in (layout.segment_object(ARCHIVE, name, encrypted=False), layout.checksum_object(ARCHIVE, name))
+    }
+
+
+def test_a_prune_deletes_exactly_what_was_planned_and_the_rest_restores(
+    archived: Archived, server: PostgresServer, tmp_path: Path
+) -> None:
+    first, second, third = back_up(archived, server, 3)
+    names = archived.archive_wal(first.start_lsn, third.stop_lsn)
+    needed = next(segments(1, parse_lsn(third.start_lsn), parse_lsn(third.stop_lsn)))
+    early = archived.note(first.stop_time, first.stop_lsn)
+    archived.note(third.stop_time, third.stop_lsn)
+    doomed = {early, *below(archived, first), *below(archived, second)}
+    doomed |= of_segments([name for name in names if name < needed])
+    before = archived.names()
+    planned = archived.report(What.PRUNE, retention=NEWEST_ONLY, dry_run=True)
+    assert archived.names() == before
+    done = archived.report(What.PRUNE, retention=NEWEST_ONLY)
+    assert before - archived.names() == doomed
+    assert archived.names() <= before
+    assert planned.prune is not None
+    assert done.prune == planned.prune.model_copy(update={"dry_run": False})
+    assert done.prune.backup_ids == [first.backup_id, second.backup_id]
+    assert (done.fulls, done.restorable, done.wal_objects) == (1, 1, len([name for name in names if name >= needed]))
+    assert done.earliest is not None
+    assert done.earliest.lsn == third.stop_lsn
+    again = archived.report(What.PRUNE, retention=NEWEST_ONLY)
+    assert again.prune is not None
+    assert (again.prune.backups, again.prune.wal_objects, again.wal_objects) == (0, 0, done.wal_objects)
+    location = f"{ARCHIVE}/backups/{third.backup_id}"
+    with restored_by_hand(third, download(archived.location, location, tmp_path / "files"), server.major) as copy:
+        assert copy.query("SELECT system_identifier::text FROM pg_control_system()") == third.system_identifier
+
+
+def test_a_claim_keeps_no_empty_folders(in_claim: Archived, server: PostgresServer) -> None:
+    first, second = back_up(in_claim, server, 2)
+    in_claim.report(What.PRUNE, retention=NEWEST_ONLY)
+    assert in_claim.store.folders(f"{ARCHIVE}/backups") == {second.backup_id}
+    assert first.backup_id not in in_claim.states()
+
+
+def test_what_attempts_left_is_swept_when_it_is_old_and_nobody_works_on_it(
+    archived: Archived, server: PostgresServer
+) -> None:
+    (record,) = back_up(archived, server, 1)
+    whole = archived.names()
+    left = {
+        f"backups/{record.backup_id}/attempt-1-00000000/base.tar.zst.00000",
+        "backups/given-up/attempt-1-00000000/base.tar.zst.00000",
+        "backups/running/attempt-1-00000000/base.tar.zst.00000",
+    }
+    for name in left:
+        archived.store.put(f"{ARCHIVE}/{name}", b"half")
+    now = datetime.now(UTC)
+    archived.report(What.PRUNE, live=["running"], now=now)
+    assert archived.names() >= left, "younger than a day"
+    done = archived.report(What.PRUNE, live=["running"], now=now + TOMORROW)
+    assert {name for name in archived.names() - whole if "attempt" in name} == {next(n for n in left if "running" in n)}
+    assert done.prune is not None
+    assert done.prune.backups == 0
+    archived.report(What.PRUNE, now=now + TOMORROW)
+    assert {name for name in archived.names() - whole if "attempt" in name} == set()
+    assert archived.states() == {record.backup_id: "Restorable"}
+
+
+def kill_while_it_deletes(archived: Archived, folder: Path) -> None:
+    """Begins a prune, and kills it as soon as an object is gone."""
+    before = len(archived.names())
+    agent = AgentProcess(archived.task(What.PRUNE, retention=NEWEST_ONLY), folder)
+    wait_until(
+        lambda: len(archived.names()) < before or agent.process.poll() is not None, f"nothing goes: {agent.output}"
+    )
+    agent.kill()
+
+
+def test_a_killed_prune_leaves_nothing_listed_that_is_not_whole_and_the_next_one_ends_it(
+    in_claim: Archived, server: PostgresServer, tmp_path: Path
+) -> None:
+    records = back_up(in_claim, server, 4)
+    newest = records[-1]
+    # A long list of WAL before the newest backup, so that there is something to be killed in.
+    first = parse_lsn(newest.start_lsn)
+    in_claim.archive_wal(format_lsn(first - 900 * SEGMENT if first > 900 * SEGMENT else 0), newest.stop_lsn)
+    keep = below(in_claim, newest)
+    for attempt in range(3):
+        kill_while_it_deletes(in_claim, tmp_path / f"agent-{attempt}")
+        states = in_claim.states()
+        assert set(states.values()) == {"Restorable"}, "what is listed is whole"
+        assert newest.backup_id in states
+    in_claim.report(What.PRUNE, retention=NEWEST_ONLY, now=datetime.now(UTC) + TOMORROW)
+    left = in_claim.names()
+    assert {name for name in left if name.startswith("backups/")} == keep
+    assert {name for name in left if name.startswith(("wal/", "checksums/"))} == of_segments(
+        list(segments(1, parse_lsn(newest.start_lsn), parse_lsn(newest.stop_lsn)))
+    )
+
+
+def test_refused_deletions_are_told_and_leave_backups_whole(server: PostgresServer) -> None:
+    with s3_server() as s3:
+        archived = Archived(s3.location())
+        first, _ = back_up(archived, server, 2)
+        before = archived.names()
+        s3.stop()
+        s3.start(read_only=True)
+        result, _ = archived.run(What.PRUNE, retention=NEWEST_ONLY)
+        assert result.reason == "DeletionRefused", result.message
+        assert "object lock" in result.message
+        assert result.report["prune"]["refused"] == 1
+        assert archived.names() == before
+        assert archived.states()[first.backup_id] == "Restorable"
+
+
+def test_another_cluster_may_not_prune_until_it_has_adopted_the_archive(
+    in_claim: Archived, server: PostgresServer
+) -> None:
+    back_up(in_claim, server, 2)
+    other = IDENTITY.model_copy(update={"cluster_uid": "another-uid"})
+    before = in_claim.names()
+    result, _ = in_claim.run(What.PRUNE, retention=NEWEST_ONLY, archive=other)
+    assert result.reason == "ArchiveBelongsToAnother"
+    assert f"adopt --from {IDENTITY.cluster_uid}" in result.remedy
+    assert in_claim.names() == before
+    now = datetime.now(UTC)
+    with pytest.raises(TaskError) as refused:
+        adopt_archive(in_claim.store, other, "a-third-uid", now, "somebody")
+    assert refused.value.reason == "AdoptionRefused"
+    assert adopt_archive(in_claim.store, other, IDENTITY.cluster_uid, now, "somebody")
+    assert not adopt_archive(in_claim.store, other, IDENTITY.cluster_uid, now, "somebody")
+    done = in_claim.report(What.PRUNE, retention=NEWEST_ONLY, archive=other)
+    assert done.prune is not None
+    assert done.prune.backups == 1
+    result, _ = in_claim.run(What.PRUNE, retention=NEWEST_ONLY)
+    assert result.reason == "ArchiveBelongsToAnother"
+    assert run_backup(backup_task(server.address(), in_claim.location)).reason == "ArchiveBelongsToAnother"
+    assert in_claim.names() >= {"archive.json", "archive.0001.json"}
