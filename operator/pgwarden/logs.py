@@ -7,6 +7,8 @@ import sys
 
 import structlog
 
+from pgwarden.api.masking import masked_deep
+
 NOISY = ("kopf", "aiohttp", "kubernetes", "asyncio")
 
 
@@ -32,6 +34,7 @@ def configure(level: str) -> None:
             processors=[
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
                 structlog.processors.EventRenamer("message"),
+                without_passwords,
                 structlog.processors.JSONRenderer(),
             ],
         )
@@ -41,3 +44,8 @@ def configure(level: str) -> None:
     root.setLevel(level)
     for name in NOISY:
         logging.getLogger(name).setLevel(max(logging.WARNING, root.level))
+
+
+def without_passwords(_: object, __: str, line: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    """Masks what others said and what was raised, at any depth of a line."""
+    return {name: masked_deep(value) for name, value in line.items()}

@@ -15,6 +15,7 @@ from typing import Annotated
 
 from pydantic import Field
 
+from pgwarden.api.masking import masked
 from pgwarden.api.model import Model, Reason
 
 READY = "Ready"
@@ -57,7 +58,7 @@ class Judgment(Model):
 def judge(type_: str, status: bool | None, reason: str, message: str = "") -> Judgment:
     """A judgment; a status of None is Unknown."""
     truth = Truth.UNKNOWN if status is None else Truth.TRUE if status else Truth.FALSE
-    return Judgment(type=type_, status=truth, reason=as_reason(reason), message=message[:4096])
+    return Judgment(type=type_, status=truth, reason=as_reason(reason), message=masked(message)[:4096])
 
 
 def as_reason(text: str) -> str:

@@ -20,6 +20,7 @@ from typing import Any, TextIO
 
 from pydantic import ValidationError
 
+from pgwarden.api.masking import masked
 from pgwarden.jobs.errors import TaskError
 from pgwarden.jobs.task import (
     TASK_FILE,
@@ -47,6 +48,7 @@ OPERATIONS: dict[Operation, tuple[str, str]] = {
     Operation.RESTORE: ("pgwarden.restores.task", "RestoreTask"),
     Operation.RECOVER: ("pgwarden.restores.recover_task", "RecoverTask"),
     Operation.CATALOGUE: ("pgwarden.catalogue.task", "CatalogueTask"),
+    Operation.LOGICAL_BACKUP: ("pgwarden.logical.task", "LogicalBackupTask"),
 }
 
 
@@ -85,8 +87,8 @@ class AgentContext:
         print(line.model_dump_json(), file=self.output, flush=True)
 
     def log(self, message: str) -> None:
-        """Prints a line for people who read the pod's log."""
-        print(message, file=self.output, flush=True)
+        """Prints a line for people who read the pod's log, without passwords."""
+        print(masked(message), file=self.output, flush=True)
 
     def check_stop(self) -> None:
         """Raises `Stopped` once SIGTERM has come."""

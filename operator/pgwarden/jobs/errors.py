@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from pgwarden.api.masking import masked
+
 
 class TaskError(Exception):
     """A failure with a reason, a sentence for people and a remedy; becomes the Result of a task.
 
     `retryable` says whether the same task may succeed later without anybody changing anything.
+    Passwords of connection strings are masked in both texts, whoever wrote them.
     `report` goes into the Result beside them (for example which migration failed, at which statement).
     """
 
@@ -19,9 +22,10 @@ class TaskError(Exception):
         retryable: bool = False,
         report: dict[str, object] | None = None,
     ) -> None:
+        message = masked(message)
         super().__init__(message)
         self.reason = reason
         self.message = message
-        self.remedy = remedy
+        self.remedy = masked(remedy)
         self.retryable = retryable
         self.report = report or {}

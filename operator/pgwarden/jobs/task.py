@@ -16,6 +16,8 @@ from typing import Annotated, Any, ClassVar
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
+from pgwarden.api.masking import masked, masked_deep
+
 SCHEMA_VERSION = 1
 RESULT_LIMIT = 4096
 TASK_ANNOTATION = "pgwarden.dev/task"
@@ -44,6 +46,7 @@ class Operation(StrEnum):
     RESTORE = "restore"
     RECOVER = "recover"
     CATALOGUE = "catalogue"
+    LOGICAL_BACKUP = "logical-backup"
 
 
 class ObjectRef(ContractModel):
@@ -102,12 +105,12 @@ class Result(ReportModel):
     report: dict[str, Any] = Field(default_factory=dict)
 
     def to_message(self) -> str:
-        """The termination message: JSON of at most RESULT_LIMIT bytes, whatever the texts are.
+        """The termination message: JSON of at most RESULT_LIMIT bytes, whatever the texts are, without passwords.
 
         Long texts are cut; the report is kept whole as long as that is possible, then its texts and lists are cut as
         well, and at last it is left out.
         """
-        report = encodable(self.report)
+        report = encodable(masked_deep(self.report))
         for budget in (1600, 800, 400, 100):
             encoded = self._encoded(budget, report)
             if len(encoded) <= RESULT_LIMIT:
@@ -121,8 +124,8 @@ class Result(ReportModel):
     def _encoded(self, budget: int, report: Any) -> bytes:
         texts = {
             "reason": shorten(encodable(self.reason), 63),
-            "message": shorten(encodable(self.message), budget),
-            "remedy": shorten(encodable(self.remedy), budget // 2),
+            "message": shorten(encodable(masked(self.message)), budget),
+            "remedy": shorten(encodable(masked(self.remedy)), budget // 2),
         }
         cut = self.model_copy(update={**texts, "report": report})
         return cut.model_dump_json(by_alias=True, exclude_none=True).encode()

@@ -19,6 +19,7 @@ from typing import Any
 import structlog
 
 from pgwarden.api.conditions import READY, Condition, judge
+from pgwarden.api.masking import masked
 from pgwarden.api.status import Status
 from pgwarden.jobs.plan import Notice, told
 from pgwarden.jobs.task import shorten_bytes
@@ -179,7 +180,7 @@ def event(body: dict[str, Any], notice: Notice, now: datetime) -> dict[str, Any]
             "name": metadata["name"],
             "uid": metadata.get("uid", ""),
         },
-        "note": shorten_bytes(notice.message, NOTE_LIMIT),
+        "note": shorten_bytes(masked(notice.message), NOTE_LIMIT),
         "type": "Warning" if notice.warning else "Normal",
     }
 

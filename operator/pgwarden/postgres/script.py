@@ -16,6 +16,7 @@ from typing import Any
 import psycopg
 from psycopg import pq
 
+from pgwarden.api.masking import masked
 from pgwarden.jobs.errors import TaskError
 
 POLL_SECONDS = 0.1
@@ -47,14 +48,14 @@ class DatabaseError(TaskError):
             remedy=LOST_REMEDY if self.lost else QUERY_REMEDY,
             retryable=self.lost,
         )
-        self.primary = message
+        self.primary = masked(message)
         """What the server said, and no more."""
         self.sqlstate = sqlstate
         """Empty when the connection was lost before the server said anything."""
-        self.detail = detail
+        self.detail = masked(detail)
         """May hold values of rows: never for a status or a log."""
-        self.hint = hint
-        self.context = context
+        self.hint = masked(hint)
+        self.context = masked(context)
         self.position = position
         """Where in the script, in characters counted from 0; None where the server did not say."""
         self.completed = completed
