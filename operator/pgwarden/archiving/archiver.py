@@ -23,7 +23,7 @@ from pgwarden.archiving.receiver import Receiver
 from pgwarden.archiving.session import Session, Work
 from pgwarden.archiving.status import Status
 from pgwarden.archiving.stored import Reader, Stored, newest_timeline, read_gaps
-from pgwarden.archiving.trouble import Trouble, conflict, told_as
+from pgwarden.archiving.trouble import STATES, Trouble, conflict, told_as
 from pgwarden.archiving.uploads import Uploads
 from pgwarden.archiving.writer import ArchiveWriter
 from pgwarden.jobs.errors import TaskError
@@ -225,7 +225,7 @@ class Archiver(threading.Thread):
                 work.uploads.refuse(ending)
                 raise ending
             if ending is not None:
-                self.status.enter(ArchiverState.WAITING_FOR_PRIMARY, ending)
+                self.status.enter(STATES.get(ending.reason, ArchiverState.WAITING_FOR_PRIMARY), ending)
             session.finish(CLOSING_SECONDS)
             if self._stopping.is_set():
                 self.status.enter(ArchiverState.STOPPING)

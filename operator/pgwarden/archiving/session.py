@@ -59,6 +59,7 @@ class Session:
         self._heard = time.monotonic()
         self._tail_due = time.monotonic() + work.settings.tail_seconds
         self._patience: float | None = None
+        self._streaming = False
 
     @property
     def received_anything(self) -> bool:
@@ -87,6 +88,7 @@ class Session:
 
         The connection may be broken already. Raises TaskError with reason ArchiveConflict.
         """
+        self._streaming = False
         self._receiver.submit_tail()
         deadline = None
         while not self._work.uploads.idle:
@@ -131,11 +133,12 @@ class Session:
         trouble = work.uploads.trouble
         if trouble is not None:
             work.status.enter(ArchiverState.STORE_UNREACHABLE, trouble)
-        elif self.received_anything or self._confirmed:
+        elif self._streaming:
             work.status.enter(ArchiverState.STREAMING)
 
     def _take(self, message: WALData | Keepalive) -> None:
         self._heard = time.monotonic()
+        self._streaming = True
         if isinstance(message, WALData):
             self._receiver.take(message.start, message.data)
         elif message.reply_requested:
