@@ -229,7 +229,8 @@ class RestoreRequest(Resource):
         short_names=("rr",),
         summary="One restore. It is carried out once; applied again it does nothing.",
         columns=(
-            Column(name="Backup", path=".status.backupID"),
+            Column(name="Backup", path=".spec.source.backupRef.name"),
+            Column(name="Restore Point", path=".status.resolved.target"),
             Column(name="Target", path=".spec.target.newInstance.name"),
             Column(name="Ready", path='.status.conditions[?(@.type=="Ready")].status'),
             Column(name="Step", path=".status.step"),

@@ -10,6 +10,7 @@ from pathlib import Path
 from pgwarden.backups.record import BackupRecord, read_record
 from pgwarden.jobs.agent import AgentContext, Done
 from pgwarden.jobs.errors import TaskError
+from pgwarden.jobs.tools import find_tool
 from pgwarden.restores.archive_reader import read_archive
 from pgwarden.restores.combine import combine, shares_files
 from pgwarden.restores.configuration import RESTORE_SCRIPT, server_settings
@@ -22,7 +23,6 @@ from pgwarden.restores.resolve import archive_of, end_of_backup, resolve
 from pgwarden.restores.server import HANDSHAKE_FILES, SILENCE_SECONDS
 from pgwarden.restores.space import check_room, free_room, needed_room
 from pgwarden.restores.steps import Steps
-from pgwarden.jobs.tools import find_tool
 from pgwarden.restores.verify import read_control_data, sync_to_disk, verify_backup
 from pgwarden.restores.volume import Marker, RestoreVolume, State
 from pgwarden.storage.encryption import read_identities

@@ -16,7 +16,6 @@ from pgwarden.jobs.agent import AgentContext
 from pgwarden.jobs.errors import TaskError
 from pgwarden.jobs.files import DatabaseAddress
 from pgwarden.restores import combine as combining
-from pgwarden.restores import tools
 from pgwarden.restores.combine import combine
 from pgwarden.restores.harmless import link_tablespaces, make_harmless
 from pgwarden.restores.paths import ChainInput, RestorePaths
@@ -91,7 +90,7 @@ def paths(volume: Path) -> RestorePaths:
 @pytest.fixture
 def context(chain: Chain, monkeypatch: pytest.MonkeyPatch) -> AgentContext:
     """The agent's frame, in an image with the tools of that major."""
-    monkeypatch.setattr(tools.shutil, "which", lambda name: str(bin_dir(chain.major) / name))
+    monkeypatch.setenv("PATH", f"{bin_dir(chain.major)}:/usr/bin:/bin")
     task = backup_task(DatabaseAddress(host=HOST), claim(Path("/nowhere")))
     return AgentContext(envelope(task), output=io.StringIO())
 
