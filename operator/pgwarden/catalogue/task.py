@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from pgwarden.api.quantities import human_bytes
 from pgwarden.catalogue.contract import CatalogueReport, CatalogueTask, Line, What
 from pgwarden.catalogue.summary import moment, named
 from pgwarden.catalogue.work import Outcome, listing, shown, work
 from pgwarden.jobs.agent import AgentContext, Done
 from pgwarden.jobs.errors import TaskError
+from pgwarden.storage.catalogue_key import read_catalogue_key
 from pgwarden.storage.store import open_store
 
 __all__ = ["CatalogueTask", "run"]
@@ -21,7 +24,9 @@ def run(payload: CatalogueTask, context: AgentContext) -> Done:
         context.progress(step, done, total, unit="objects" if step == "deleting" else "bytes")
 
     store = open_store(payload.store)
-    outcome = work(payload, store, progress)
+    folder = payload.store.catalogue_key
+    key = read_catalogue_key(Path(folder)).hmac if folder is not None else None
+    outcome = work(payload, store, progress, key=key)
     if payload.what in (What.LIST, What.PRUNE):
         for line in listing(outcome, context.task.nonce):
             context.log(line.model_dump_json(by_alias=True, exclude_none=True))
