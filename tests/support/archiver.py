@@ -115,8 +115,9 @@ class ArchiverProcess:
     def wait_until_it_holds(self, server: PostgresServer) -> ArchiverReport:
         """Until everything is acknowledged that the server has written by now."""
         target = parse_lsn(str(server.query("SELECT pg_current_wal_flush_lsn()")))
+        timeline = timeline_of(str(server.query("SELECT pg_walfile_name(pg_current_wal_lsn())")))
         return self.wait_for(
-            lambda report: bool(report.acknowledged_lsn) and parse_lsn(report.acknowledged_lsn) >= target,
+            lambda report: report.timeline == timeline and parse_lsn(report.acknowledged_lsn or "0/0") >= target,
             f"the WAL up to {target:X} was never acknowledged",
         )
 

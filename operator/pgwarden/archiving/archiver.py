@@ -214,7 +214,8 @@ class Archiver(threading.Thread):
             else:
                 self._record_gap(start, work, primary, store)
             return
-        if ending is not None and ending.reason == "SynchronousStandby":
+        if ending is not None:
+            # At once: commits may wait for us, and so may the end of a server that shuts down.
             start.stream.close()
         self._finish(session, work, ending)
 
