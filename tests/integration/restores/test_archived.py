@@ -32,7 +32,7 @@ def test_what_was_acknowledged_comes_back_after_the_archiver_was_killed(major: i
         store_backup(server, store)
         archiver = ArchiverProcess(archiver_settings(store, server.address()), folder)
         try:
-            server.execute(f"INSERT INTO rows SELECT n, repeat('x', 500) FROM generate_series(1, {ROWS}) n")  # type: ignore[arg-type]
+            server.execute(f"INSERT INTO rows SELECT n, repeat('x', 500) FROM generate_series(1, {ROWS}) n")
             middle = str(server.query("SELECT pg_current_wal_flush_lsn()"))
             server.execute("INSERT INTO rows VALUES (0, 'the last one')")
             archiver.wait_until_it_holds(server)
