@@ -9,6 +9,8 @@ from typing import Any
 from prometheus_client import REGISTRY
 from prometheus_client.parser import text_string_to_metric_families
 
+from pgwarden.archiving.contract import ArchiverReport, SlotReport
+from pgwarden.archiving.metrics import metrics as archiver_metrics
 from pgwarden.kube import client, health, queue
 from pgwarden.monitoring.contract import ClusterObservation, DatabaseObservation, EndpointObservation, Observations
 from pgwarden.monitoring.process import metrics
@@ -52,5 +54,14 @@ def of_the_monitor() -> dict[str, tuple[str, set[str]]]:
     return {f.name: (f.type, set(f.samples[0].labels)) for f in text_string_to_metric_families(text)}
 
 
+def of_the_archiver() -> dict[str, tuple[str, set[str]]]:
+    slot = SlotReport(name="s", safe_wal_bytes=1)
+    report = ArchiverReport(
+        time=NOW, since=NOW, policy="p", lag_bytes=1, lag_seconds=1, last_archived_time=NOW, slot=slot
+    )
+    families = text_string_to_metric_families(archiver_metrics(report).decode())
+    return {f.name + ("_total" if f.type == "counter" else ""): (f.type, set(f.samples[0].labels)) for f in families}
+
+
 def test_the_page_is_true() -> None:
-    assert documented() == {**of_the_operator(), **of_the_monitor()}
+    assert documented() == {**of_the_operator(), **of_the_monitor(), **of_the_archiver()}
