@@ -27,6 +27,8 @@ class What(StrEnum):
     """As summarize, and delete what has expired and what is left over."""
     VERIFY = "verify"
     """As summarize, and read objects again."""
+    ADOPT = "adopt"
+    """Have the archive belong to the task's DatabaseCluster from now on."""
 
 
 class RetentionSettings(ContractModel):
@@ -74,6 +76,10 @@ class CatalogueTask(Payload):
     in_use: list[str] = Field(default_factory=list)
     """Ids that a restore reads now: they stay, with all WAL after them."""
     verify: VerifySettings = Field(default_factory=VerifySettings)
+    adopt_from: str = ""
+    """Adopt: UID of the DatabaseCluster that is gone and whose archive it was."""
+    asked_by: str = ""
+    """Adopt: who says that it is gone."""
 
 
 class PointReport(ReportModel):
@@ -185,6 +191,7 @@ class BackupLine(ReportModel):
     checked: datetime | None = None
     """When its objects were last read again."""
     kept_because: str = ""
+    """Empty when retention has let it expire."""
 
 
 class Line(ReportModel):

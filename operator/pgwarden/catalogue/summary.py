@@ -125,7 +125,7 @@ def line(
         state=str(flaw) if flaw is not None else "Restorable" if backup.backup_id in good else "Complete",
         detail=detail,
         checked=check.time if check is not None else None,
-        kept_because=retention.kept.get(backup.backup_id, "") or "expires with the next prune",
+        kept_because=retention.kept.get(backup.backup_id, ""),
     )
 
 

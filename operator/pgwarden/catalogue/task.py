@@ -10,8 +10,10 @@ from pgwarden.catalogue.summary import moment, named
 from pgwarden.catalogue.work import Outcome, listing, shown, work
 from pgwarden.jobs.agent import AgentContext, Done
 from pgwarden.jobs.errors import TaskError
+from pgwarden.storage import layout
+from pgwarden.storage.archive import adopt_archive
 from pgwarden.storage.catalogue_key import read_catalogue_key
-from pgwarden.storage.store import open_store
+from pgwarden.storage.store import Store, open_store
 
 __all__ = ["CatalogueTask", "run"]
 
@@ -24,6 +26,8 @@ def run(payload: CatalogueTask, context: AgentContext) -> Done:
         context.progress(step, done, total, unit="objects" if step == "deleting" else "bytes")
 
     store = open_store(payload.store)
+    if payload.what is What.ADOPT:
+        return adopt(payload, store)
     folder = payload.store.catalogue_key
     key = read_catalogue_key(Path(folder)).hmac if folder is not None else None
     outcome = work(payload, store, progress, key=key)
@@ -44,6 +48,15 @@ def run(payload: CatalogueTask, context: AgentContext) -> Done:
             report=outcome.report.model_dump(mode="json", by_alias=True, exclude_none=True),
         )
     return Done(*told(payload, outcome), report=outcome.report)
+
+
+def adopt(payload: CatalogueTask, store: Store) -> Done:
+    """Has the archive belong to the task's DatabaseCluster. Raises TaskError."""
+    mine = payload.archive
+    new = adopt_archive(store, mine, payload.adopt_from, payload.now, payload.asked_by)
+    folder = layout.archive_folder(mine.namespace, mine.cluster)
+    message = f"the archive {folder} belongs to the DatabaseCluster with UID {mine.cluster_uid}"
+    return Done("Adopted" if new else "AdoptedBefore", message, CatalogueReport())
 
 
 def told(payload: CatalogueTask, outcome: Outcome) -> tuple[str, str]:

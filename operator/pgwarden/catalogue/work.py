@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from pgwarden.catalogue.contents import StoredBackup
@@ -34,10 +35,8 @@ class Outcome:
     checks: list[CheckRecord]
 
 
-def work(
-    task: CatalogueTask, store: Store, progress: Progress, *, key: bytes | None = None, read_only: bool = False
-) -> Outcome:
-    """Does what the task asks. `read_only` writes no checkpoint and nothing else but what was asked for.
+def work(task: CatalogueTask, store: Store, progress: Progress, *, key: bytes | None = None) -> Outcome:
+    """Does what the task asks. A checkpoint only saves time: a store that lets nobody write can be read all the same.
 
     Raises TaskError: ArchiveBelongsToAnother, BackupNotFound, and what `Store` raises.
     """
@@ -46,8 +45,9 @@ def work(
         check_archive(store, task.archive)
     progress("reading the catalogue", 0, 0)
     archive = read_archive(store, folder, task.now, key=key, all_of_it=task.what is What.VERIFY)
-    if not read_only and task.what is not What.PRUNE and archive.wal.checkpoint is not None:
-        write_checkpoint(store, folder, archive.wal.checkpoint)
+    if task.what is not What.PRUNE and archive.wal.checkpoint is not None:
+        with suppress(TaskError):
+            write_checkpoint(store, folder, archive.wal.checkpoint)
     checks = verified(task, store, archive, progress, key) if task.what is What.VERIFY else []
     retention = plan(archive.catalogue, task.retention, task.now, pinned=set(task.pinned), in_use=set(task.in_use))
     pruned = None

@@ -184,10 +184,12 @@ class KubeClient:
         path = type_.path(namespace, body["metadata"]["name"])
         return await self._request("PUT", "update", type_, path, body=body)
 
-    async def log_tail(self, pods: ResourceType, namespace: str, name: str, container: str, lines: int = 10) -> str:
-        """The last lines of a container's log, 64 KiB at most; empty when it has not started."""
+    async def log_tail(
+        self, pods: ResourceType, namespace: str, name: str, container: str, lines: int = 10, most_bytes: int = 65536
+    ) -> str:
+        """The last lines of a container's log, so many bytes at most; empty when it has not started."""
         self._check(pods, "get", "log")
-        query = {"container": container, "tailLines": str(lines), "limitBytes": "65536"}
+        query = {"container": container, "tailLines": str(lines), "limitBytes": str(most_bytes)}
         path = pods.path(namespace, name, "log")
         try:
             return (await self._raw("GET", "get", pods, path, query=query)).decode(errors="replace")

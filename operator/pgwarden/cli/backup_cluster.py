@@ -1,0 +1,180 @@
+"""`pgwarden backup` through a Kubernetes cluster: its objects, and Jobs that read the store in their place."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import secrets
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from pgwarden.api.conditions import Truth, find
+from pgwarden.api.model import API_VERSION
+from pgwarden.backups.plan import RESTORABLE, finished, succeeded
+from pgwarden.backups.record import BackupRecord
+from pgwarden.backups.resource import DatabaseBackup
+from pgwarden.backups.task import done
+from pgwarden.catalogue.contract import RetentionSettings, What
+from pgwarden.catalogue.render import catalogue_job, task_for
+from pgwarden.cli.backup_source import Answer, answer, parse_age
+from pgwarden.clusters.resource import DatabaseCluster
+from pgwarden.jobs.errors import TaskError
+from pgwarden.jobs.names import job_name
+from pgwarden.jobs.plan import conclude
+from pgwarden.jobs.render import Owner
+from pgwarden.kube.client import KubeError
+from pgwarden.kube.person import BACKUPS, CLUSTERS, POLICIES, STORES, Person, as_person
+from pgwarden.stores.resource import BackupStore
+
+POLL_SECONDS = 2.0
+IMPORTED = "pgwarden.dev/imported-from"
+TYPES = {"full": "Full", "incremental": "Incremental"}
+
+
+@dataclass
+class ClusterSource:
+    """The archive of a DatabaseCluster in a BackupStore, read by a Job beside them."""
+
+    namespace: str | None
+    cluster: str
+    store: str
+    seconds: float
+
+    def ask(self, what: What, **settings: Any) -> Answer:
+        return as_person(self.namespace, lambda person: self.ask_as(person, what, **settings))
+
+    async def ask_as(self, person: Person, what: What, **settings: Any) -> Answer:
+        """Runs the Job. What is being backed up now is told to it, so that nobody sweeps it away."""
+        cluster = DatabaseCluster.of(await person.get(CLUSTERS, self.cluster))
+        store = BackupStore.of(await person.get(STORES, self.store))
+        backups = [DatabaseBackup.of(body) for body in await person.client.list(BACKUPS, person.namespace)]
+        live = [each.status.backup_id for each in backups if each.status.backup_id and not finished(each)]
+        payload = task_for(cluster, store, what, datetime.now(UTC)).model_copy(update={"live": live, **settings})
+        nonce = secrets.token_hex(16)
+        manifest = catalogue_job(
+            payload,
+            cluster,
+            store,
+            Owner("BackupStore", person.namespace, store.metadata.name, store.metadata.uid),
+            name=job_name(f"{store.metadata.name}-shell", nonce),
+            attempt=1,
+            nonce=nonce,
+            **await person.image(),
+        )
+        result, log = await person.run(manifest, self.seconds)
+        return answer(result, log, nonce)
+
+
+def back_up_now(
+    namespace: str | None, cluster: str, store: str, type_: str, seconds: float, *, wait: bool
+) -> tuple[str, DatabaseBackup | None]:
+    """Makes a DatabaseBackup and, unless told otherwise, follows it to its end; its name, and what became of it."""
+
+    async def work(person: Person) -> tuple[str, DatabaseBackup | None]:
+        await person.get(CLUSTERS, cluster)
+        await person.get(STORES, store)
+        name = f"{cluster[:200]}-{type_.lower()}-{datetime.now(UTC):%Y%m%d%H%M%S}"
+        spec = {"clusterRef": {"name": cluster}, "storeRef": {"name": store}, "type": type_}
+        await person.client.create(BACKUPS, person.namespace, backup_object(name, person.namespace, spec))
+        return name, await followed(person, name, seconds) if wait else None
+
+    return as_person(namespace, work)
+
+
+async def followed(person: Person, name: str, seconds: float) -> DatabaseBackup:
+    """The DatabaseBackup once nothing more is to be done about it. Raises TaskError with reason StillRunning."""
+    try:
+        async with asyncio.timeout(seconds):
+            while True:
+                backup = DatabaseBackup.of(await person.get(BACKUPS, name))
+                if finished(backup):
+                    return backup
+                await asyncio.sleep(POLL_SECONDS)
+    except TimeoutError as error:
+        raise TaskError(
+            "StillRunning",
+            f"DatabaseBackup {person.namespace}/{name} has not ended after {seconds:.0f} s; it goes on",
+            remedy=f"Follow it with: kubectl get databasebackup {name} --namespace {person.namespace} --watch",
+        ) from error
+
+
+def import_backups(source: ClusterSource, wanted: list[str]) -> tuple[list[str], list[str]]:
+    """Makes DatabaseBackups for physical backups of the store that have none: names of the new objects, and ids that
+    were there already."""
+
+    async def work(person: Person) -> tuple[list[str], list[str]]:
+        listed = (await source.ask_as(person, What.LIST)).checked().backups
+        known = {
+            DatabaseBackup.of(body).status.backup_id for body in await person.client.list(BACKUPS, person.namespace)
+        }
+        physical = [each.backup_id for each in listed if each.type in TYPES]
+        chosen = [each for each in physical if not wanted or each in wanted]
+        missing = sorted(set(wanted) - set(physical))
+        if missing:
+            raise TaskError(
+                "BackupNotFound",
+                f"there is no physical backup {', '.join(missing)} in the store",
+                remedy="pgwarden backup list names those that are there.",
+            )
+        new = [each for each in chosen if each not in known]
+        if not new:
+            return [], chosen
+        shown = (await source.ask_as(person, What.SHOW, backups=new)).checked()
+        locations = {each.backup_id: each.location for each in listed}
+        names = [
+            await imported(person, source, BackupRecord.model_validate(record), locations[record["backupId"]])
+            for record in shown.records
+        ]
+        return names, [each for each in chosen if each in known]
+
+    return as_person(source.namespace, work)
+
+
+async def imported(person: Person, source: ClusterSource, record: BackupRecord, location: str) -> str:
+    """A DatabaseBackup that stands for a backup of the store.
+
+    It is made suspended, or the operator would take a new backup before the status says that there is one.
+    """
+    name = re.sub(r"[^a-z0-9.-]", "-", f"{source.cluster[:180]}-{record.backup_id}".lower()).strip("-.")
+    spec = {
+        "clusterRef": {"name": source.cluster},
+        "storeRef": {"name": source.store},
+        "type": TYPES[record.type],
+        "suspend": True,
+    }
+    body = backup_object(name, person.namespace, spec)
+    body["metadata"]["annotations"] = {IMPORTED: location}
+    try:
+        made = await person.client.create(BACKUPS, person.namespace, body)
+    except KubeError as error:
+        if not error.already_exists:
+            raise
+        made = await person.get(BACKUPS, name)
+    backup = DatabaseBackup.of(made)
+    status = backup.status.model_copy(update={"backup_id": record.backup_id})
+    plan = succeeded(backup, status, done(record, location, repeated=True).report)  # type: ignore[arg-type]
+    after = conclude(plan, backup.status, generation=backup.metadata.generation, now=datetime.now(UTC))
+    await person.client.merge_status(BACKUPS, person.namespace, name, {"status": after.to_json()})
+    return name
+
+
+def backup_object(name: str, namespace: str, spec: dict[str, Any]) -> dict[str, Any]:
+    metadata: dict[str, Any] = {"name": name, "namespace": namespace}
+    return {"apiVersion": API_VERSION, "kind": "DatabaseBackup", "metadata": metadata, "spec": spec}
+
+
+def outcome(backup: DatabaseBackup) -> tuple[bool, str]:
+    """Whether a finished backup can be restored, and the sentence that its status says."""
+    restorable = find(backup.status.conditions, RESTORABLE)
+    ready = find(backup.status.conditions, "Ready")
+    said = (restorable.message if restorable else "") or (ready.message if ready else "")
+    return restorable is not None and restorable.status == Truth.TRUE, said
+
+
+def policy(namespace: str | None, name: str) -> tuple[str, str, RetentionSettings]:
+    """Cluster, store and retention of a BackupPolicy. Raises TaskError."""
+    spec = as_person(namespace, lambda person: person.get(POLICIES, name))["spec"]
+    retention = {"windowSeconds": parse_age(spec["retention"]["window"])} if "retention" in spec else {}
+    kept = {key: value for key, value in spec.get("retention", {}).items() if key != "window"}
+    return spec["clusterRef"]["name"], spec["storeRef"]["name"], RetentionSettings.model_validate({**kept, **retention})
