@@ -10,6 +10,8 @@ HERE = Path(__file__).parent
 PROGRAMS = (
     ("backup.py", "--data", "pgbench"),
     ("backup.py", "--data", "random"),
+    ("archiver.py",),
+    ("archiver.py", "--encrypted"),
     ("reconcile.py",),
 )
 
