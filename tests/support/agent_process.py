@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 from pgwarden.jobs.task import Result, Task
@@ -48,6 +49,11 @@ class AgentProcess:
             return False
 
         wait_until(said, f"the agent did not say {text!r}: {self.output}")
+
+    def let_run(self, seconds: float) -> None:
+        """Lets it go on for so long, or until it ends."""
+        with suppress(subprocess.TimeoutExpired):
+            self.process.wait(seconds)
 
     def kill(self) -> None:
         """kill -9."""

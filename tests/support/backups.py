@@ -19,7 +19,7 @@ from pgwarden.jobs.task import ObjectRef, Operation, Outcome, Result, Task
 from pgwarden.storage import layout
 from pgwarden.storage.store import open_store
 
-from .postgres import PostgresServer, as_server_user, bin_dir, free_port, give_to_server_user, new_folder, owned_folder
+from .postgres import PostgresServer, as_server_user, free_port, give_to_server_user, new_folder, owned_folder
 
 NONCE = "0123456789abcdef"
 IDENTITY = ArchiveIdentity(namespace="shop", cluster="operational", cluster_uid="7b0c2f5e-uid")
@@ -29,7 +29,7 @@ _numbers = itertools.count(1)
 
 def new_backup_id() -> str:
     """An id that no other test uses."""
-    return f"full-{os.getpid()}-{next(_numbers)}"
+    return f"full-{os.getpid()}-{next(_numbers):06d}"
 
 
 def backup_task(address: DatabaseAddress, store: StoreLocation, **changes: object) -> BackupTask:
@@ -71,11 +71,12 @@ def stored_record(store: StoreLocation, location: str) -> BackupRecord:
 
 @contextmanager
 def restored_by_hand(
-    record: BackupRecord, files: Path, major: int, *, identity: Path | None = None
+    record: BackupRecord, files: Path, major: int, *, identity: Path | None = None, programs: Path | None = None
 ) -> Iterator[PostgresServer]:
-    """A server started on what the record's own script restored out of `files`, the backup's folder on a disk."""
+    """A server started on what the record's own script restored out of `files`: the backup's folder on a disk, or for
+    an incremental the one that holds those of its chain."""
     folder = new_folder()
-    server = PostgresServer(major, folder, free_port())
+    server = PostgresServer(major, folder, free_port(), programs=programs)
     try:
         restore_by_hand(record, files, server, identity=identity)
         owned_folder(server.socket_folder)
@@ -107,10 +108,18 @@ def restore_by_hand(record: BackupRecord, files: Path, server: PostgresServer, *
         capture_output=True,
         text=True,
         check=False,
-        env={**os.environ, "PATH": f"{bin_dir(server.major)}:{os.environ['PATH']}"},
+        env={**os.environ, "PATH": f"{server.bin}:{os.environ['PATH']}"},
     )
     if done.returncode:
         raise RuntimeError(f"the script ended with {done.returncode}: {done.stdout}{done.stderr}")
+
+
+def download_chain(store: StoreLocation, record: BackupRecord, location: str, folder: Path) -> Path:
+    """Copies all backups that a restore of `record` needs, each into a folder of its own."""
+    parent = location.rsplit("/", 1)[0]
+    for backup_id in (*record.chain, record.backup_id):
+        download(store, f"{parent}/{backup_id}", folder / backup_id)
+    return folder
 
 
 def download(store: StoreLocation, location: str, folder: Path) -> Path:

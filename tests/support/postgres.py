@@ -138,6 +138,8 @@ class PostgresServer:
     folder: Path
     port: int
     tls: ServerCertificate | None = None
+    programs: Path | None = None
+    """Folder of its programs where they are not the wheel's."""
     process: subprocess.Popen[bytes] | None = None
     _standby_of: PostgresServer | None = field(default=None, repr=False)
 
@@ -152,6 +154,7 @@ class PostgresServer:
         tls_names: tuple[str, ...] = ("DNS:localhost", "IP:127.0.0.1"),
         initdb: tuple[str, ...] = ("--data-checksums",),
         start: bool = True,
+        programs: Path | None = None,
     ) -> PostgresServer:
         """A new cluster (own system identifier), started unless told not to.
 
@@ -161,7 +164,7 @@ class PostgresServer:
         if tls and major != 17:
             raise ValueError("the PostgreSQL 18 wheel is built without OpenSSL: TLS is tested with 17")
         folder = new_folder()
-        server = cls(major, folder, free_port())
+        server = cls(major, folder, free_port(), programs=programs)
         owned_folder(server.socket_folder)
         password_file = folder / "initdb-password"
         password_file.write_text(SUPERUSER_PASSWORD)
@@ -190,6 +193,11 @@ class PostgresServer:
         return server
 
     @property
+    def bin(self) -> Path:
+        """Folder of its programs."""
+        return self.programs or bin_dir(self.major)
+
+    @property
     def data(self) -> Path:
         """PGDATA."""
         return self.folder / "pg" / "data"
@@ -205,7 +213,7 @@ class PostgresServer:
 
     def tool(self, name: str, *arguments: str | Path, environment: Mapping[str, str] | None = None) -> str:
         """Runs a tool of this major as the server's user and returns its output; raises RuntimeError."""
-        return run_as_server_user([bin_dir(self.major) / name, *arguments], environment=environment)
+        return run_as_server_user([self.bin / name, *arguments], environment=environment)
 
     def configure(self, settings: Mapping[str, str]) -> None:
         """Appends settings to postgresql.conf; takes effect with `reload` or `restart`."""
@@ -230,7 +238,7 @@ class PostgresServer:
             raise RuntimeError("the server runs already")
         with (self.folder / "log").open("ab") as log:
             self.process = subprocess.Popen(
-                as_server_user([bin_dir(self.major) / "postgres", "-D", self.data]),
+                as_server_user([self.bin / "postgres", "-D", self.data]),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -389,7 +397,7 @@ class PostgresServer:
 
     def create_standby(self, settings: Mapping[str, str] | None = None) -> PostgresServer:
         """A running streaming standby of this server, on a physical slot, caught up to this moment."""
-        standby = PostgresServer(self.major, new_folder(), free_port(), _standby_of=self)
+        standby = PostgresServer(self.major, new_folder(), free_port(), programs=self.programs, _standby_of=self)
         owned_folder(standby.socket_folder)
         owned_folder(standby.folder / "pg")
         slot = f"standby_{next(_numbers)}"

@@ -6,7 +6,7 @@ import secrets
 from contextlib import nullcontext
 
 from pgwarden.backups.plan import BackupPlan, ObservedBackup, backup_job, finished, plan
-from pgwarden.backups.render import full_backup
+from pgwarden.backups.render import physical_backup
 from pgwarden.backups.resource import DatabaseBackup
 from pgwarden.clusters.access import Obstacle, Role, major_version, wanted
 from pgwarden.clusters.access import obstacle as cluster_obstacle
@@ -58,7 +58,7 @@ class BackupController:
         )
         result = plan(backup, observed, context.clock())
         if result.attempt is not None and cluster is not None and store is not None:
-            result.start = full_backup(
+            result.start = physical_backup(
                 backup,
                 cluster,
                 store,
@@ -84,7 +84,7 @@ class BackupController:
         found = found or store_obstacle(store, backup.spec.store_ref.name)
         if found is not None or cluster is None or store is None:
             return found
-        needed = [*wanted(cluster, Role.BACKUP), *store_wanted(store)]
+        needed = [*wanted(cluster, Role.BACKUP), *store_wanted(store, catalogue_key=True)]
         absent = await missing(self.context.client, namespace, needed)
         if absent:
             return Obstacle("SecretMissing", "; ".join(absent))

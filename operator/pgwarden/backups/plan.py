@@ -8,15 +8,18 @@ from datetime import UTC, datetime
 from pgwarden.api.conditions import Judgment, find, in_progress, judge, ready, stalled
 from pgwarden.api.quantities import human_bytes, human_seconds
 from pgwarden.backups.contract import BackupReport
-from pgwarden.backups.resource import DatabaseBackup, DatabaseBackupStatus
+from pgwarden.backups.resource import BackupType, DatabaseBackup, DatabaseBackupStatus
 from pgwarden.clusters.access import Obstacle
 from pgwarden.jobs.attempts import Decision, Verdict, decide
 from pgwarden.jobs.names import job_name, short_hash
 from pgwarden.jobs.plan import REPORT_UNREADABLE, Plan, report_of, told, with_progress
 from pgwarden.jobs.state import JobPhase, JobState
-from pgwarden.jobs.task import Progress
+from pgwarden.jobs.task import Progress, shorten
 
 RESTORABLE = "Restorable"
+USABLE_AS_PARENT = "UsableAsParent"
+NOTHING_NEW = "NothingNew"
+TYPE_IN_ID = {BackupType.FULL: "full", BackupType.INCREMENTAL: "incr"}
 WAIT_SECONDS = 10.0
 
 
@@ -42,7 +45,7 @@ class BackupPlan(Plan):
 def backup_id(backup: DatabaseBackup) -> str:
     """Name of the backup's folder: when it was asked for, the type, and a hash of the UID; sorts by time."""
     made = backup.metadata.creation_timestamp or datetime.fromtimestamp(0, UTC)
-    return f"{made.astimezone(UTC):%Y%m%dT%H%M%SZ}-full-{short_hash(backup.metadata.uid)}"
+    return f"{made.astimezone(UTC):%Y%m%dT%H%M%SZ}-{TYPE_IN_ID[backup.spec.type]}-{short_hash(backup.metadata.uid)}"
 
 
 def backup_job(backup: DatabaseBackup, attempt: int) -> str:
@@ -75,11 +78,19 @@ def plan(backup: DatabaseBackup, observed: ObservedBackup, now: datetime) -> Bac
     status = status.model_copy(update={"progress": None})
     if decision.verdict == Verdict.BACK_OFF:
         return said(backup, status, in_progress(decision.reason, decision.message), decision.seconds)
+    if decision.verdict == Verdict.SUCCEEDED and decision.reason == NOTHING_NEW:
+        return nothing_new(backup, status, decision)
     if decision.verdict == Verdict.SUCCEEDED:
         report = report_of(BackupReport, decision.result)
         return succeeded(backup, status, report) if report is not None else unreadable(backup, status)
     judgments = [*stalled(decision.reason, decision.message), judge(RESTORABLE, False, decision.reason)]
     return said(backup, status, judgments, None)
+
+
+def nothing_new(backup: DatabaseBackup, status: DatabaseBackupStatus, decision: Decision) -> BackupPlan:
+    """The plan for an incremental that was skipped: its parent holds everything, so nothing is wrong."""
+    message = f"skipped: {decision.message}"
+    return said(backup, status, [*ready(NOTHING_NEW, message), judge(RESTORABLE, False, NOTHING_NEW, message)], None)
 
 
 def unreadable(backup: DatabaseBackup, status: DatabaseBackupStatus) -> BackupPlan:
@@ -144,19 +155,31 @@ def succeeded(backup: DatabaseBackup, status: DatabaseBackupStatus, report: Back
             "tablespaces": report.tablespaces,
             "superuser": report.superuser[:63],
             "encrypted": report.encrypted,
+            "parent": report.parent_id,
+            "chain_length": report.chain,
+            "note": shorten(report.note, 1024),
         }
     )
+    parent = judge(USABLE_AS_PARENT, True, "Completed")
+    if report.no_parent:
+        parent = judge(USABLE_AS_PARENT, False, "NoIncrementals", report.no_parent)
     if report.damaged:
         message = (
             "the server found data pages with wrong checksums while it sent them: the backup is kept, but never"
             " counted as restorable. Find the damaged relations in the server's log"
         )
-        return said(backup, status, [*stalled("Damaged", message), judge(RESTORABLE, False, "Damaged", message)], None)
+        judgments = [*stalled("Damaged", message), judge(RESTORABLE, False, "Damaged", message), parent]
+        return said(backup, status, judgments, None)
+    if report.untrusted:
+        message = f"the backup is kept, but never counted as restorable: {report.untrusted}. Take a new full backup"
+        judgments = [*stalled("Untrusted", message), judge(RESTORABLE, False, "Untrusted", message), parent]
+        return said(backup, status, judgments, None)
     message = (
         f"{human_bytes(report.plain_bytes)} stored as {human_bytes(report.stored_bytes)} in {human_seconds(seconds)};"
         f" restorable up to {report.stop_lsn}"
     )
-    return said(backup, status, [*ready("Completed", message), judge(RESTORABLE, True, "Completed", message)], None)
+    judgments = [*ready("Completed", message), judge(RESTORABLE, True, "Completed", message), parent]
+    return said(backup, status, judgments, None)
 
 
 def said(

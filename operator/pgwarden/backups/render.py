@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pgwarden.backups.contract import BackupTask
 from pgwarden.backups.plan import backup_id
-from pgwarden.backups.resource import DatabaseBackup
+from pgwarden.backups.resource import BackupSource, BackupType, DatabaseBackup
 from pgwarden.clusters.access import Role, address, credential, mount, volume
 from pgwarden.clusters.resource import DatabaseCluster
 from pgwarden.jobs.files import ArchiveIdentity
@@ -13,8 +13,11 @@ from pgwarden.jobs.task import ObjectRef, Task
 from pgwarden.stores.access import location, mounts, volumes
 from pgwarden.stores.resource import BackupStore
 
+POLICY_LABEL = "pgwarden.dev/policy"
+"""Names the BackupPolicy that made a DatabaseBackup."""
 
-def full_backup(
+
+def physical_backup(
     backup: DatabaseBackup,
     cluster: DatabaseCluster,
     store: BackupStore,
@@ -28,17 +31,22 @@ def full_backup(
 ) -> Manifest:
     """The Job of one attempt."""
     spec, metadata = backup.spec, backup.metadata
+    replicas = cluster.spec.replicas if spec.from_ == BackupSource.PREFER_REPLICA else []
     payload = BackupTask(
         backup_id=backup_id(backup),
         attempt=attempt,
+        type="incremental" if spec.type == BackupType.INCREMENTAL else "full",
+        parent_id=spec.parent or None,
+        policy=metadata.labels.get(POLICY_LABEL, ""),
         archive=ArchiveIdentity(
             namespace=cluster.metadata.namespace,
             cluster=cluster.metadata.name,
             cluster_uid=cluster.metadata.uid,
         ),
         database=address(cluster),
+        replicas=[address(cluster, endpoint=replica) for replica in replicas],
         expected_system_identifier=cluster.status.system_identifier,
-        store=location(store),
+        store=location(store, catalogue_key=True),
         compression_level=spec.compression.level,
         compression_threads=spec.compression.threads,
         max_rate_kib=spec.max_rate_kib,
@@ -61,7 +69,7 @@ def full_backup(
         system_identifier=cluster.status.system_identifier,
         image_pull_policy=image_pull_policy,
         image_pull_secrets=image_pull_secrets,
-        volumes=(*([volume(cluster, used)] if used is not None else []), *volumes(store)),
-        mounts=(mount(), *mounts(store)),
+        volumes=(*([volume(cluster, used)] if used is not None else []), *volumes(store, catalogue_key=True)),
+        mounts=(mount(), *mounts(store, catalogue_key=True)),
     )
     return render_job("jobs/job.yaml.j2", request)

@@ -15,6 +15,12 @@ from pgwarden.api.status import WorkStatus
 
 class BackupType(StrEnum):
     FULL = "Full"
+    INCREMENTAL = "Incremental"
+
+
+class BackupSource(StrEnum):
+    PRIMARY = "Primary"
+    PREFER_REPLICA = "PreferReplica"
 
 
 class Compression(Model):
@@ -34,7 +40,13 @@ class DatabaseBackupSpec(Model):
     store_ref: LocalReference
     """The BackupStore."""
     type: BackupType = BackupType.FULL
-    """Full: a physical copy of the whole cluster, with the WAL that makes it consistent."""
+    """Full: a physical copy of the whole cluster, with the WAL that makes it consistent. Incremental: what changed
+    since an earlier backup, which a restore needs as well."""
+    parent: Annotated[str, Field(max_length=63, pattern=r"^([A-Za-z0-9_][-A-Za-z0-9._]*)?$")] = ""
+    """Incremental: id of the backup in the same store that it holds the changes since (status.backupID of a
+    DatabaseBackup). Without it the newest full in the store that can be relied on serves."""
+    from_: BackupSource = BackupSource.PRIMARY
+    """PreferReplica: from the first of the cluster's replicas that can serve; the primary when none can."""
     compression: Compression = Field(default_factory=Compression)
     """How it is compressed."""
     max_rate_kib: Annotated[int, Field(ge=0, le=1048576)] = 0
@@ -84,6 +96,12 @@ class DatabaseBackupStatus(WorkStatus):
     """Name of the cluster's bootstrap superuser: the one a restored instance is entered with."""
     encrypted: bool | None = None
     """Whether an identity is needed to read it."""
+    parent: Word = ""
+    """Incremental: id of the backup that it holds the changes since."""
+    chain_length: int | None = None
+    """How many backups a restore needs, this one included."""
+    note: Annotated[str, Field(max_length=1024)] = ""
+    """What should be known although it succeeded: no replica could serve."""
 
 
 class DatabaseBackup(Resource):
@@ -104,6 +122,7 @@ class DatabaseBackup(Resource):
             Column(name="Completed", path=".status.completionTime", type="date"),
             Column(name="Reason", path='.status.conditions[?(@.type=="Ready")].reason'),
             Column(name="Version", path=".status.postgresVersion", priority=1),
+            Column(name="Parent", path=".status.parent", priority=1),
             Column(name="Stop LSN", path=".status.stopLSN", priority=1),
             Column(name="Location", path=".status.location", priority=1),
             Column(name="Message", path='.status.conditions[?(@.type=="Ready")].message', priority=1),
@@ -117,10 +136,15 @@ class DatabaseBackup(Resource):
             json_schema_extra=rules(
                 (
                     "self.clusterRef == oldSelf.clusterRef && self.storeRef == oldSelf.storeRef"
-                    " && self.type == oldSelf.type && self.compression == oldSelf.compression"
+                    " && self.type == oldSelf.type && self.parent == oldSelf.parent && self.from == oldSelf.from"
+                    " && self.compression == oldSelf.compression"
                     " && self.maxRateKiB == oldSelf.maxRateKiB && self.jobTemplate == oldSelf.jobTemplate",
                     "a DatabaseBackup describes one backup and cannot be changed, but for suspend and cancel;"
                     " make a new one instead",
+                ),
+                (
+                    "self.parent == '' || self.type == 'Incremental'",
+                    "parent is what an incremental backup is taken on: it needs type Incremental",
                 ),
                 ("!oldSelf.cancel || self.cancel", "cancel cannot be taken back; make a new DatabaseBackup instead"),
                 (

@@ -107,8 +107,9 @@ class Uploads:
             self._abandoned.set()
         self._pool.shutdown(wait=True, cancel_futures=True)
 
-    def begin(self, path: str, *, at_most: int, hash_plain: bool) -> ObjectUpload:
-        """Begins the object `path` (inside the backup's folder) of `at_most` plain bytes.
+    def begin(self, path: str, *, at_most: int, hash_plain: bool, packing: Packing | None = None) -> ObjectUpload:
+        """Begins the object `path` (inside the backup's folder) of `at_most` plain bytes, packed as all are or its own
+        way.
 
         Raises what an earlier upload raised: nothing more is sent once one of them has failed.
         """
@@ -122,7 +123,7 @@ class Uploads:
             self._store,
             target,
             upload.batches(),
-            self._packing,
+            packing or self._packing,
             plain_at_most=at_most,
             hash_plain=hash_plain,
         )

@@ -11,6 +11,8 @@ from pgwarden.jobs.task import ContractModel
 SECRETS = "/pgwarden/secrets"
 SCRATCH = "/pgwarden/scratch"
 SOURCES = "/pgwarden/sources"
+PRIVATE = "/pgwarden/private"
+"""A volume in memory, for what must not reach a disk."""
 
 
 class DatabaseAddress(ContractModel):
@@ -55,6 +57,8 @@ class StoreLocation(ContractModel):
     """age recipients; empty means that objects are not encrypted."""
     identity_file: str | None = None
     """age identity, where a task has to read what was encrypted."""
+    catalogue_key: str | None = None
+    """Folder with the store's catalogue key, where a task writes records, or checks who wrote them."""
 
 
 class ArchiveIdentity(ContractModel):

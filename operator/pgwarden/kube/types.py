@@ -108,7 +108,8 @@ SECRETS = ResourceType(
     "secrets",
     "Secret",
     verbs("get", "create"),
-    "read by name to tell a missing Secret or key; created for the superuser of a restored instance",
+    "read by name to tell a missing Secret or key; created for a store's catalogue key, and for the superuser of a"
+    " restored instance",
 )
 CONFIG_MAPS = ResourceType(
     "",

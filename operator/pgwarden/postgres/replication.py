@@ -7,7 +7,7 @@ and call `idle` in between, so that a stalled server does not keep an agent from
 from __future__ import annotations
 
 import select
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
 import psycopg
@@ -18,6 +18,7 @@ from pgwarden.jobs.errors import TaskError
 
 IDLE_MILLISECONDS = 500
 DATA_CORRUPTED = "XX001"
+NOT_IN_PREREQUISITE_STATE = "55000"
 # Tags of the messages inside BASE_BACKUP's copy stream.
 NEW_ARCHIVE, MANIFEST, DATA, PROGRESS = b"nmdp"
 
@@ -74,6 +75,12 @@ class BaseBackupOptions:
     label: str
     max_rate_kib: int = 0
     """KiB/s; 0 is unlimited."""
+    incremental: bool = False
+    """Only what changed since the backup whose manifest was uploaded."""
+
+
+class NotInRequiredState(TaskError):
+    """The server cannot do it as it stands now: SQLSTATE 55000, whose sentences depend on lc_messages."""
 
 
 def identify_system(connection: abc.PGconn) -> SystemIdentity:
@@ -100,9 +107,15 @@ def create_temporary_slot(connection: abc.PGconn, name: str) -> None:
         ) from error
 
 
+def timeline_history(connection: abc.PGconn, timeline: int) -> str:
+    """Content of a timeline's history file. Raises TaskError with reason ReplicationCommandFailed."""
+    command = sql.SQL("TIMELINE_HISTORY {}").format(sql.Literal(timeline))
+    return _rows(_execute(connection, command))[0][1] or ""
+
+
 @dataclass
 class BaseBackup:
-    """One run of BASE_BACKUP: `begin`, then all of `messages`, then `end`.
+    """One run of BASE_BACKUP: for an incremental `upload_manifest`, then `begin`, all of `messages`, `end`.
 
     Always asked for: a fast checkpoint, no waiting for the server's archiver, tablespace_map in place of links, the WAL
     from start to end inside the base archive, a manifest with SHA-256 of every file, checksums verified.
@@ -117,8 +130,33 @@ class BaseBackup:
         self._poll = select.poll()
         self._poll.register(self.connection.socket, select.POLLIN)
 
+    def upload_manifest(self, chunks: Iterable[bytes]) -> None:
+        """Sends the manifest that the backup will hold the changes since.
+
+        Raises TaskError: ManifestRefused when the server does not take it, and what `chunks` raises.
+        """
+        self.connection.send_query(b"UPLOAD_MANIFEST")
+        self._result(pq.ExecStatus.COPY_IN)
+        try:
+            for chunk in chunks:
+                self.idle()
+                self.connection.put_copy_data(chunk)
+            self.connection.put_copy_end()
+        except psycopg.Error as error:
+            raise interrupted(str(error)) from error
+        while (result := self._next_result()) is not None:
+            if result.status == pq.ExecStatus.FATAL_ERROR:
+                raise TaskError(
+                    "ManifestRefused",
+                    f"the server refused the manifest of the parent backup: {_said(result)}",
+                    remedy="Take a new full backup; incrementals are taken on it from then on.",
+                )
+
     def begin(self, options: BaseBackupOptions) -> BackupStart:
-        """Sends the command and waits for the checkpoint. Raises TaskError with reason BaseBackupFailed."""
+        """Sends the command and waits for the checkpoint.
+
+        Raises TaskError with reason BaseBackupFailed; it is a NotInRequiredState where an incremental is refused.
+        """
         self.connection.send_query(_command(options).as_bytes(None))
         started = _rows(self._result(pq.ExecStatus.TUPLES_OK))[0]
         spaces = _rows(self._result(pq.ExecStatus.TUPLES_OK))
@@ -173,7 +211,7 @@ class BaseBackup:
         if result is None:
             raise interrupted("the server ended the command early")
         if result.status != expected:
-            raise failed(_said(result))
+            raise failed(_said(result), _sqlstate(result))
         return result
 
     def _next_result(self) -> abc.PGresult | None:
@@ -201,8 +239,9 @@ def interrupted(said: str) -> TaskError:
     )
 
 
-def failed(said: str) -> TaskError:
-    return TaskError(
+def failed(said: str, sqlstate: str = "") -> TaskError:
+    kind = NotInRequiredState if sqlstate == NOT_IN_PREREQUISITE_STATE else TaskError
+    return kind(
         "BaseBackupFailed",
         f"the server refused or gave up the base backup: {said}",
         remedy="The server's log tells more; a role for backups is made by docs/sql/backup-role.sql.",
@@ -222,6 +261,8 @@ def _command(options: BaseBackupOptions) -> sql.Composed:
         sql.SQL("MANIFEST 'yes'"),
         sql.SQL("MANIFEST_CHECKSUMS 'SHA256'"),
     ]
+    if options.incremental:
+        parts.append(sql.SQL("INCREMENTAL true"))
     if options.max_rate_kib:
         parts.append(sql.SQL("MAX_RATE {}").format(sql.Literal(options.max_rate_kib)))
     return sql.SQL("BASE_BACKUP ({})").format(sql.SQL(", ").join(parts))

@@ -8,13 +8,24 @@ from pgwarden.jobs.errors import TaskError
 
 
 def read_credential(path: Path) -> str:
-    """The content of a credentials file without its final newline. Raises TaskError with reason CredentialsMissing."""
+    """The content of a credentials file without the white space around it.
+
+    Raises TaskError: CredentialsMissing, CredentialsMalformed.
+    """
     try:
         text = path.read_text().strip()
     except (OSError, UnicodeDecodeError) as error:
         raise _missing(path, f"cannot be read ({type(error).__name__})") from error
     if not text:
         raise _missing(path, "is empty")
+    # The client library for buckets ends with a panic over these, as they cannot stand in an HTTP header.
+    if not text.isascii() or not text.isprintable():
+        raise TaskError(
+            "CredentialsMalformed",
+            f"the credentials file {path} holds a line break, a control character or one beyond ASCII",
+            remedy=f"Write key {path.name} of the BackupStore's Secret anew, without them (mind files from Windows).",
+            retryable=True,
+        )
     return text
 
 

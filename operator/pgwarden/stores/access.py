@@ -14,6 +14,8 @@ Manifest = dict[str, Any]
 
 STORE_SECRETS = f"{SECRETS}/store"
 IDENTITY_FILE = f"{SECRETS}/identity/identity"
+CATALOGUE_KEY = f"{SECRETS}/catalogue-key"
+CATALOGUE_KEYS = ("identity", "hmac")
 CLAIM_PATH = "/pgwarden/store"
 
 
@@ -43,8 +45,16 @@ def obstacle(store: BackupStore | None, name: str) -> Obstacle | None:
     return None
 
 
-def location(store: BackupStore, *, identity: bool = False) -> StoreLocation:
-    """The store as a pod with `volumes` mounted sees it; `identity` where it has to read what is encrypted."""
+def catalogue_key_name(store: str) -> str:
+    """Name of the Secret with the store's catalogue key, which the operator makes."""
+    return f"{store}-catalogue-key"
+
+
+def location(store: BackupStore, *, identity: bool = False, catalogue_key: bool = False) -> StoreLocation:
+    """The store as a pod with `volumes` mounted sees it; `identity` where it has to read what is encrypted,
+
+    `catalogue_key` where it writes records or checks who wrote them.
+    """
     s3 = store.spec.s3
     encryption = store.spec.encryption
     return StoreLocation(
@@ -63,11 +73,14 @@ def location(store: BackupStore, *, identity: bool = False) -> StoreLocation:
         prefix=store.spec.prefix,
         recipients=encryption.recipients if encryption is not None else [],
         identity_file=IDENTITY_FILE if identity else None,
+        catalogue_key=CATALOGUE_KEY if catalogue_key else None,
     )
 
 
-def volumes(store: BackupStore, *, identity: SecretKey | None = None, read_only: bool = False) -> list[Manifest]:
-    """Volumes with the store's Secrets, its claim, and the identity."""
+def volumes(
+    store: BackupStore, *, identity: SecretKey | None = None, read_only: bool = False, catalogue_key: bool = False
+) -> list[Manifest]:
+    """Volumes with the store's Secrets, its claim, the identity, and the catalogue's key."""
     found: list[Manifest] = []
     s3 = store.spec.s3
     if s3 is not None:
@@ -89,10 +102,15 @@ def volumes(store: BackupStore, *, identity: SecretKey | None = None, read_only:
             "items": [{"key": identity.key, "path": "identity"}],
         }
         found.append({"name": "identity", "secret": secret})
+    if catalogue_key:
+        key = {"secretName": catalogue_key_name(store.metadata.name), "defaultMode": 0o440}
+        found.append({"name": "catalogue-key", "secret": key})
     return found
 
 
-def mounts(store: BackupStore, *, identity: SecretKey | None = None, read_only: bool = False) -> list[Manifest]:
+def mounts(
+    store: BackupStore, *, identity: SecretKey | None = None, read_only: bool = False, catalogue_key: bool = False
+) -> list[Manifest]:
     """The mounts of `volumes`."""
     found: list[Manifest] = []
     if store.spec.s3 is not None:
@@ -101,10 +119,12 @@ def mounts(store: BackupStore, *, identity: SecretKey | None = None, read_only: 
         found.append({"name": "store", "mountPath": CLAIM_PATH, "readOnly": read_only})
     if identity is not None:
         found.append({"name": "identity", "mountPath": f"{SECRETS}/identity", "readOnly": True})
+    if catalogue_key:
+        found.append({"name": "catalogue-key", "mountPath": CATALOGUE_KEY, "readOnly": True})
     return found
 
 
-def wanted(store: BackupStore, identity: SecretKey | None = None) -> list[Wanted]:
+def wanted(store: BackupStore, identity: SecretKey | None = None, *, catalogue_key: bool = False) -> list[Wanted]:
     """The Secrets, ConfigMaps and keys that the pod mounts."""
     found = []
     name = store.metadata.name
@@ -116,4 +136,7 @@ def wanted(store: BackupStore, identity: SecretKey | None = None) -> list[Wanted
             found.append(certificate_wanted(s3.ca, f"s3.ca of BackupStore {name}"))
     if identity is not None:
         found.append(Wanted("Secret", identity.name, (identity.key,), "age identity"))
+    if catalogue_key:
+        purpose = f"catalogue key of BackupStore {name}, which pgwarden makes with the store"
+        found.append(Wanted("Secret", catalogue_key_name(name), CATALOGUE_KEYS, purpose))
     return found

@@ -6,15 +6,17 @@ import secrets
 
 from pgwarden.clusters.access import Obstacle
 from pgwarden.kube.agents import account_refused, agent_image
+from pgwarden.kube.client import KubeError
 from pgwarden.kube.context import OperatorContext
 from pgwarden.kube.key import Key
 from pgwarden.kube.objects import read
 from pgwarden.kube.secrets import missing
-from pgwarden.kube.types import BACKUP_STORES, CLAIMS
+from pgwarden.kube.types import BACKUP_STORES, CLAIMS, SECRETS
 from pgwarden.kube.work import apply, bury_all, observe_job
-from pgwarden.stores.access import wanted
+from pgwarden.storage.catalogue_key import new_catalogue_key
+from pgwarden.stores.access import catalogue_key_name, wanted
 from pgwarden.stores.plan import ObservedStore, due, open_attempts, plan, probe_job
-from pgwarden.stores.render import probe
+from pgwarden.stores.render import catalogue_key_secret, probe
 from pgwarden.stores.resource import BackupStore
 
 
@@ -67,7 +69,23 @@ class StoreController:
         if claim is not None and await client.get(CLAIMS, namespace, claim.name) is None:
             return Obstacle("ClaimMissing", f"PersistentVolumeClaim {namespace}/{claim.name} does not exist; create it")
         refused = account_refused(self.context.config, store.spec.job_template.service_account_name)
-        return Obstacle("ServiceAccountRefused", refused) if refused else None
+        if refused:
+            return Obstacle("ServiceAccountRefused", refused)
+        return await self.keep_catalogue_key(store, namespace)
+
+    async def keep_catalogue_key(self, store: BackupStore, namespace: str) -> Obstacle | None:
+        """Makes the store's catalogue key where there is none; one that is there is never touched."""
+        client, name = self.context.client, catalogue_key_name(store.metadata.name)
+        if await client.get(SECRETS, namespace, name) is not None:
+            return None
+        try:
+            await client.create(SECRETS, namespace, catalogue_key_secret(store, new_catalogue_key()))
+        except KubeError as error:
+            if error.passing:
+                raise
+            if not error.already_exists:
+                return Obstacle("CatalogueKeyRefused", f"Secret {namespace}/{name} cannot be made: {error.message}")
+        return None
 
     def dependents(self, changed: Key) -> list[Key]:
         return []

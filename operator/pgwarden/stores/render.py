@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from pgwarden.jobs.names import MANAGED_BY, MANAGED_BY_LABEL, OWNER_KIND_LABEL, OWNER_NAME_LABEL, label_value
 from pgwarden.jobs.render import JobRequest, Manifest, Owner, render_job
 from pgwarden.jobs.task import ObjectRef, Task
-from pgwarden.stores.access import location, mounts, volumes
+from pgwarden.stores.access import catalogue_key_name, location, mounts, volumes
 from pgwarden.stores.contract import ProbeStoreTask
 from pgwarden.stores.resource import BackupStore
 
@@ -41,3 +42,23 @@ def probe(
         mounts=tuple(mounts(store)),
     )
     return render_job("jobs/job.yaml.j2", request)
+
+
+def catalogue_key_secret(store: BackupStore, data: dict[str, str]) -> Manifest:
+    """The Secret with the store's catalogue key.
+
+    The store does not own it: a BackupStore that is deleted and made anew must find the key of its backups again.
+    """
+    metadata = store.metadata
+    labels = {
+        MANAGED_BY_LABEL: MANAGED_BY,
+        OWNER_KIND_LABEL: "BackupStore",
+        OWNER_NAME_LABEL: label_value(metadata.name),
+    }
+    return {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"name": catalogue_key_name(metadata.name), "namespace": metadata.namespace, "labels": labels},
+        "type": "Opaque",
+        "stringData": data,
+    }

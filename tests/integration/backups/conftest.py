@@ -66,9 +66,14 @@ SELECT (SELECT md5(string_agg(a::text, ',' ORDER BY id)) FROM accounts AS a)
 @pytest.fixture(scope="session")
 def loaded(postgres: PostgresServer) -> tuple[PostgresServer, str]:
     """The shared server with a database that has data in PGDATA and in a tablespace; the database's name."""
-    name = postgres.create_database()
-    postgres.create_tablespace("fast")
-    postgres.execute("CREATE EXTENSION IF NOT EXISTS citext", database=name)
-    with postgres.connect(name) as connection:
+    return postgres, load_accounts(postgres)
+
+
+def load_accounts(server: PostgresServer) -> str:
+    """Makes that database and the tablespace `fast`."""
+    name = server.create_database()
+    server.create_tablespace("fast")
+    server.execute("CREATE EXTENSION IF NOT EXISTS citext", database=name)
+    with server.connect(name) as connection:
         connection.execute(ACCOUNTS.format(tablespace="fast"))
-    return postgres, name
+    return name

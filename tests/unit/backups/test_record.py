@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pgwarden.backups.by_hand import restore_script
+from pgwarden.backups.by_hand import Link, restore_script
 from pgwarden.backups.record import (
     RECORD_VERSION,
     Archive,
@@ -132,20 +132,57 @@ def test_a_record_cannot_name_objects_outside_its_folder(path: str) -> None:
     assert caught.value.reason == "ObjectDamaged"
 
 
+@pytest.mark.parametrize("links", [1, 3])
 @pytest.mark.parametrize("encrypted", [True, False])
-def test_the_script_for_people_is_valid_and_clean(encrypted: bool) -> None:
+def test_the_script_for_people_is_valid_and_clean(encrypted: bool, links: int) -> None:
     record = sample()
     archives = [Archive(tablespace_oid=16384, plain_bytes=10, objects=[piece(0, 10, 0, "a")]), *record.archives]
-    lines = restore_script(
-        backup_id="full-1",
-        location="shop/operational/0001/backups/full-1",
-        version="17.10",
-        archives=archives,
-        manifest=record.manifest,
-        tablespaces=[Tablespace(oid=16384, name="fast", location="/disk", estimated_bytes=10)],
-        encrypted=encrypted,
-    )
+    space = Tablespace(oid=16384, name="fast", location="/disk", estimated_bytes=10)
+    chain = [Link(f"backup-{number}", archives, record.manifest, [space]) for number in range(links)]
+    lines = restore_script(folder="shop/operational/0001/backups", version="17.10", chain=chain, encrypted=encrypted)
     done = subprocess.run(
         ["shellcheck", "-"], input="\n".join(lines) + "\n", capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"type": "full", "parentId": "full-0"},
+        {"type": "full", "chain": ["full-0"]},
+        {"type": "incremental"},
+        {"type": "incremental", "parentId": "full-0"},
+        {"type": "incremental", "parentId": "full-0", "chain": ["full-0", "incr-1"]},
+        {"type": "incremental", "parentId": "../full-0", "chain": ["../full-0"]},
+    ],
+)
+def test_an_incremental_names_its_chain_and_a_full_has_none(changes: dict[str, Any]) -> None:
+    content = json.loads(sample().to_bytes()) | changes
+    with pytest.raises(TaskError) as caught:
+        read_record(json.dumps(content).encode(), "x/backup.json")
+    assert caught.value.reason == "ObjectDamaged"
+
+
+def incremental(version_num: int, chain_version_num: int) -> BackupRecord:
+    record = sample(type="incremental", parent_id="full-0", chain=["full-0"], chain_version_num=chain_version_num)
+    record.server.version_num = version_num
+    return record
+
+
+@pytest.mark.parametrize(
+    ("record", "untrusted"),
+    [
+        (sample(), False),
+        (incremental(170012, 170012), False),
+        (incremental(170010, 170012), True),
+        (incremental(170012, 170010), True),
+        (incremental(180006, 180006), True),
+        (incremental(190000, 190000), False),
+    ],
+)
+def test_an_incremental_of_a_faulty_release_is_not_relied_on_and_a_full_is(
+    record: BackupRecord, untrusted: bool
+) -> None:
+    assert (record.untrusted, record.reliable) == (untrusted, not untrusted)
+    assert json.loads(record.to_bytes())["untrusted"] is untrusted

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jinja2 import UndefinedError
 
-from pgwarden.backups.render import full_backup
+from pgwarden.backups.render import physical_backup
 from pgwarden.jobs.render import TASK_BYTES, TaskTooLarge, environment, load, render, to_json
 from pgwarden.jobs.task import Task
 from pgwarden.migrations.render import migrate
@@ -67,7 +67,7 @@ def test_messages_name_a_migration_file_by_its_config_map_and_key() -> None:
 
 
 def backup_job(store: BackupStore) -> Manifest:
-    return full_backup(
+    return physical_backup(
         restorable_backup(), observed_cluster(), store, name="backup-1", attempt=1, nonce=NONCE, **COMMON
     )
 
