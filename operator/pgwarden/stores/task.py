@@ -18,6 +18,7 @@ UNREACHABLE = {
     "BucketNotFound",
     "CertificateNotTrusted",
     "ClaimMissing",
+    "CredentialsMalformed",
     "CredentialsMissing",
     "StoreCredentialsRejected",
     "StoreMisconfigured",

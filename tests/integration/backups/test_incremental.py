@@ -384,3 +384,23 @@ def test_a_replica_serves_where_asked_and_the_primary_where_it_cannot(
     report, record = take_backup(trusted.address(), claim, replicas=[gone])
     assert not record.server.from_standby
     assert ":1 could not serve" in report.note
+
+
+def test_replication_alone_is_enough_for_an_incremental(trusted: PostgresServer, claim: StoreLocation) -> None:
+    role = trusted.create_role(password="for this test", options="REPLICATION")
+    address = trusted.address(user=role, password="for this test")
+    take_backup(address, claim)
+    trusted.execute("INSERT INTO t VALUES (0, 'new')")
+    report, _ = take_backup(address, claim, type="incremental")
+    assert report.chain == 2
+
+
+def test_one_backup_at_a_time_whoever_asks(trusted: PostgresServer, claim: StoreLocation, tmp_path: Path) -> None:
+    first = AgentProcess(envelope(backup_task(trusted.address(), claim, max_rate_kib=512)), tmp_path / "first")
+    first.wait_until_it_says(COPYING)
+    pid = trusted.query("SELECT pid FROM pg_locks WHERE locktype = 'advisory'")
+    result = run_backup(backup_task(trusted.address(), claim))
+    assert (result.reason, result.retryable) == ("AnotherBackupRuns", True)
+    assert f"process {pid} (user postgres, pgwarden/backup)" in result.message
+    first.kill()
+    assert run_backup(backup_task(trusted.address(), claim)).outcome == Outcome.SUCCEEDED

@@ -11,7 +11,7 @@ from pgwarden.backups.resource import DatabaseBackup
 from pgwarden.clusters.access import Obstacle
 from pgwarden.jobs.attempts import MAX_ATTEMPTS, AttemptOutcome
 from pgwarden.jobs.state import ABSENT, JobPhase, JobState
-from pgwarden.jobs.task import Progress
+from pgwarden.jobs.task import Outcome, Progress, Result
 from tests.support.objects import (
     IN_FORCE,
     NOW,
@@ -43,6 +43,7 @@ REPORT: dict[str, Any] = {
     "storedBytes": 1 << 28,
     "objects": 3,
 }
+SKIPPED = Result(outcome=Outcome.SKIPPED, reason="NothingNew", message="no WAL", report={"parentId": "full-1"})
 OPEN: dict[str, Any] = {"attempts": [attempt()]}
 LAST: dict[str, Any] = {"attempts": [attempt(MAX_ATTEMPTS, AttemptOutcome.FAILED, ago=999)]}
 
@@ -66,6 +67,10 @@ LAST: dict[str, Any] = {"attempts": [attempt(MAX_ATTEMPTS, AttemptOutcome.FAILED
         (backup(status=OPEN), ObservedBackup(ended_job(success(**REPORT))), IN_FORCE, "Completed", "True", None),
         (backup(status=OPEN), ObservedBackup(ended_job(success(**REPORT, damaged=True))), STUCK, "Damaged", "False",
          None),
+        (backup(status=OPEN), ObservedBackup(ended_job(success(**REPORT, untrusted="told of by 18.6"))), STUCK,
+         "Untrusted", "False", None),
+        (backup(status=OPEN, type="Incremental"), ObservedBackup(ended_job(SKIPPED, reason="NothingNew")), IN_FORCE,
+         "NothingNew", "False", None),
         (backup(status=OPEN), ObservedBackup(ended_job(success(size="odd"))), STUCK, "ReportUnreadable", "False", None),
         (backup(cancel=True), ObservedBackup(ABSENT), STUCK, "Cancelled", "False", None),
         # The backup was there before anybody could end it.
@@ -128,3 +133,16 @@ def test_at_rest_nothing_is_written() -> None:
     after = written(result, backup())
     again = backup(status=after)
     assert written(plan(again, ObservedBackup(ABSENT), NOW), again) == after
+
+
+@pytest.mark.parametrize(("why", "usable"), [("", "True"), ("taken with PostgreSQL 18.6", "False")])
+def test_a_full_says_whether_incrementals_can_be_taken_on_it(why: str, usable: str) -> None:
+    result = plan(backup(status=OPEN), ObservedBackup(ended_job(success(**REPORT, noParent=why))), NOW)
+    assert said(result.judgments, "Restorable")[0] == "True"
+    assert said(result.judgments, "UsableAsParent")[0] == usable
+
+
+def test_an_incremental_tells_its_parent_and_how_many_backups_a_restore_needs() -> None:
+    report = {**REPORT, "parentId": "full-1", "chain": 2, "note": "taken from the primary"}
+    after = written(plan(backup(status=OPEN), ObservedBackup(ended_job(success(**report))), NOW), backup())
+    assert (after["parent"], after["chainLength"], after["note"]) == ("full-1", 2, "taken from the primary")

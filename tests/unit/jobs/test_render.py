@@ -18,10 +18,11 @@ from pgwarden.migrations.render import migrate
 from pgwarden.migrations.resource import DatabaseMigration
 from pgwarden.monitoring.render import manifests as monitor_manifests
 from pgwarden.restores.render import Identity, Surroundings, before_job, instance, restore
-from pgwarden.stores.render import probe
+from pgwarden.stores.render import catalogue_key_secret, probe
 from pgwarden.stores.resource import BackupStore
 from tests.support.manifests import Manifest, check, task_of
 from tests.support.objects import (
+    backup,
     bucket_store,
     claim_store,
     cluster,
@@ -70,6 +71,43 @@ def backup_job(store: BackupStore) -> Manifest:
     return physical_backup(
         restorable_backup(), observed_cluster(), store, name="backup-1", attempt=1, nonce=NONCE, **COMMON
     )
+
+
+def test_only_pods_that_write_records_see_the_catalogues_key() -> None:
+    names = {each["name"] for each in pod_volumes(backup_job(claim_store()))}
+    assert "catalogue-key" in names
+    assert "catalogue-key" not in {each["name"] for each in pod_volumes(probe_job(claim_store()))}
+    task = Task.model_validate_json(task_of(backup_job(claim_store())))
+    assert task.payload["store"]["catalogueKey"] == "/pgwarden/secrets/catalogue-key"
+
+
+def pod_volumes(job: Manifest) -> list[Manifest]:
+    found: list[Manifest] = job["spec"]["template"]["spec"]["volumes"]
+    return found
+
+
+def test_a_backup_asks_for_what_its_spec_says() -> None:
+    wanted = backup(type="Incremental", parent="full-1", **{"from": "PreferReplica"})
+    wanted.metadata.labels["pgwarden.dev/policy"] = "nightly"
+    around = observed_cluster(replicas=[{"host": "one"}, {"host": "two", "port": 5433}])
+    job = physical_backup(wanted, around, claim_store(), name="backup-1", attempt=1, nonce=NONCE, **COMMON)
+    payload = Task.model_validate_json(task_of(job)).payload
+    assert (payload["type"], payload["parentId"], payload["policy"]) == ("incremental", "full-1", "nightly")
+    assert [(each["host"], each["port"]) for each in payload["replicas"]] == [("one", 5432), ("two", 5433)]
+    assert payload["database"]["host"] == "db.example.com"
+    assert payload["backupId"].startswith("20261123T110000Z-incr-")
+
+
+def test_a_full_from_the_primary_is_the_default() -> None:
+    payload = Task.model_validate_json(task_of(backup_job(claim_store()))).payload
+    assert (payload["type"], payload["replicas"]) == ("full", [])
+
+
+def test_nobody_owns_the_catalogues_key() -> None:
+    secret = catalogue_key_secret(claim_store(), {"identity": "i", "hmac": "h"})
+    assert secret["metadata"]["name"] == "claims-catalogue-key"
+    assert "ownerReferences" not in secret["metadata"]
+    assert secret["metadata"]["labels"]["pgwarden.dev/owner-name"] == "claims"
 
 
 def all_manifests() -> list[Manifest]:
