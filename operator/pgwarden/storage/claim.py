@@ -109,15 +109,31 @@ class ClaimStore(Store):
     def list(self, folder: str, *, after: str = "") -> Iterator[ObjectInfo]:
         root = self._file(folder) if folder else self._root
         with self._failures(folder):
-            for directory, folders, names in os.walk(root, onerror=_raise_unless_missing):
-                folders[:] = [name for name in folders if not hidden(name)]
-                below = Path(directory).relative_to(self._root).as_posix()
-                for name in sorted(names):
-                    path = name if below == "." else f"{below}/{name}"
-                    if path > after and not hidden(name):
-                        found = _regular_file(directory, name)
-                        if found is not None:
-                            yield ObjectInfo(path, found.st_size, datetime.fromtimestamp(found.st_mtime, UTC))
+            yield from self._below(str(root), f"{folder}/" if folder else "", after)
+
+    def _below(self, directory: str, path: str, after: str) -> Iterator[ObjectInfo]:
+        """The objects in a directory in the order of their names, then those in its directories; `path` leads to it.
+
+        Of a folder with very many objects only the names that are asked for are held in memory.
+        """
+        names, folders = [], []
+        try:
+            with os.scandir(directory) as entries:
+                for entry in entries:
+                    if hidden(entry.name):
+                        continue
+                    if entry.is_dir(follow_symlinks=False):
+                        folders.append(entry.name)
+                    elif path + entry.name > after:
+                        names.append(entry.name)
+        except (FileNotFoundError, NotADirectoryError):
+            return
+        for name in sorted(names):
+            found = _regular_file(directory, name)
+            if found is not None:
+                yield ObjectInfo(path + name, found.st_size, datetime.fromtimestamp(found.st_mtime, UTC))
+        for name in sorted(folders):
+            yield from self._below(f"{directory}/{name}", f"{path}{name}/", after)
 
     def folders(self, folder: str) -> set[str]:
         root = self._file(folder) if folder else self._root
