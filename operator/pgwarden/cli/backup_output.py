@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from pgwarden.api.quantities import human_bytes
@@ -12,9 +12,12 @@ from pgwarden.catalogue.contract import BackupLine, CatalogueReport
 from pgwarden.cli.backup_source import Answer
 from pgwarden.cli.migrate_output import print_json, printable, show_columns
 
-HEADINGS = ("ID", "TYPE", "COMPLETED (UTC)", "AGE", "SIZE", "VERSION", "STATE", "READ AGAIN", "KEPT BECAUSE")
+HEADINGS = ("ID", "TYPE", "AGE", "SIZE", "STATE", "CHECKED", "KEPT BECAUSE")
 GOOD = ("Restorable", "Complete")
-RIGHT = (3, 4)
+RIGHT = (2, 3)
+STATE = 4
+WIDE = 110
+"""Columns of a terminal in which there is room for the reasons."""
 EXPIRED = "expired: goes with the next prune"
 
 
@@ -51,10 +54,8 @@ def cells(backup: BackupLine, now: datetime) -> tuple[str, ...]:
     return (
         printable(backup.backup_id),
         backup.type,
-        f"{backup.stop_time.astimezone(UTC):%Y-%m-%d %H:%M:%S}",
         age(backup.stop_time, now),
         human_bytes(backup.stored_bytes),
-        printable(backup.postgres_version),
         printable(backup.state),
         age(backup.checked, now) if backup.checked is not None else "never",
         printable(backup.kept_because or EXPIRED),
@@ -74,18 +75,22 @@ def age(time: datetime, now: datetime) -> str:
 
 
 def show_table(backups: Sequence[BackupLine], rows: Sequence[Sequence[str]]) -> None:
+    from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    table = Table()
-    for number, heading in enumerate(HEADINGS):
-        table.add_column(heading, justify="right" if number in RIGHT else "left", overflow="fold")
+    console = Console()
+    shown = HEADINGS if console.width >= WIDE else HEADINGS[:-1]
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    for number, heading in enumerate(shown):
+        last = heading == HEADINGS[-1]
+        table.add_column(heading, justify="right" if number in RIGHT else "left", no_wrap=not last, overflow="fold")
     for backup, row in zip(backups, rows, strict=True):
-        styled = [Text(cell) for cell in row]
-        styled[6].stylize("green" if backup.state in GOOD else "bold red")
+        styled = [Text(cell) for cell in row[: len(shown)]]
+        styled[STATE].stylize("green" if backup.state in GOOD else "bold red")
         table.add_row(*styled)
-    Console().print(table)
+    console.print(table)
 
 
 def told(report: CatalogueReport) -> list[str]:
