@@ -75,14 +75,13 @@ def age(time: datetime, now: datetime) -> str:
 
 
 def show_table(backups: Sequence[BackupLine], rows: Sequence[Sequence[str]]) -> None:
-    from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
     console = Console()
     shown = HEADINGS if console.width >= WIDE else HEADINGS[:-1]
-    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    table = Table(box=None, pad_edge=False, padding=(0, 2 if shown is HEADINGS else 1, 0, 0))
     for number, heading in enumerate(shown):
         last = heading == HEADINGS[-1]
         table.add_column(heading, justify="right" if number in RIGHT else "left", no_wrap=not last, overflow="fold")
