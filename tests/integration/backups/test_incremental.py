@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import shutil
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -282,8 +284,24 @@ def test_without_summaries_since_the_parent_a_new_full_is_asked_for(
     trusted.start()
     trusted.execute("INSERT INTO t VALUES (0, 'newer')", "SELECT pg_switch_wal()", "CHECKPOINT")
     result = refused(trusted, claim)
-    assert result.reason in ("WALSummariesMissing", "IncrementalRefused"), result.message
+    assert result.reason == "WALSummariesMissing", result.message
     assert "new full" in result.remedy
+
+
+def test_a_summarizer_that_stands_still_is_waited_for_and_then_named(
+    trusted: PostgresServer, claim: StoreLocation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pgwarden.backups.sources.SUMMARIZER_SECONDS", 2.0)
+    take_backup(trusted.address(), claim)
+    pid = int(str(trusted.query("SELECT pid FROM pg_stat_activity WHERE backend_type = 'walsummarizer'")))
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        trusted.execute("INSERT INTO t VALUES (0, 'new')", "CHECKPOINT")
+        result = refused(trusted, claim)
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    assert (result.reason, result.retryable) == ("WALSummarizerBehind", True), result.message
+    incremental(trusted, claim)
 
 
 def test_a_damaged_parent_and_one_that_is_gone_are_refused(trusted: PostgresServer, claim: StoreLocation) -> None:
@@ -307,8 +325,8 @@ def test_a_damaged_parent_and_one_that_is_gone_are_refused(trusted: PostgresServ
 def test_a_parent_of_another_cluster_or_of_an_abandoned_timeline_is_refused(
     trusted: PostgresServer, claim: StoreLocation, new_standby: Callable[..., PostgresServer]
 ) -> None:
-    before, _ = take_backup(trusted.address(), claim)
     standby = new_standby(trusted)
+    before, _ = take_backup(trusted.address(), claim)
     trusted.execute("INSERT INTO t VALUES (1, 'on the timeline that is left')")
     standby.wait_for_replay_of(trusted)
     standby.promote()
