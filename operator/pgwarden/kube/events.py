@@ -107,6 +107,8 @@ class EventRecorder:
             letter = await self._backlog.get()
             try:
                 await self._send(letter)
+            except Exception:
+                log.exception("an Event could not be written", reason=letter.event["reason"])
             finally:
                 self._backlog.task_done()
 

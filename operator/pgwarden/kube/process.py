@@ -31,6 +31,7 @@ from pgwarden.kube.watch import registry_for, settings_for
 NAMESPACE_FILE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 BEAT_SECONDS = 5.0
 LEASE_REQUESTS_PER_SECOND = 10.0
+END_SECONDS = 10.0
 DRAIN_SECONDS = 10.0
 """For Events, of the 30 s that Kubernetes grants between SIGTERM and SIGKILL."""
 
@@ -57,7 +58,7 @@ async def run(config: OperatorConfig, assemble: Assemble) -> int:
             name=config.lease_name,
             namespace=config.lease_namespace or own_namespace(),
             identity=f"{socket.gethostname()}_{uuid.uuid4().hex[:8]}",
-            work=lambda: work(config, client, events, health, assemble, stop),
+            work=lambda: work(config, client, events, health, assemble, stop, beside),
             stop=stop,
         )
         # The Lease is free by now: another one may begin while what happened is still being told.
@@ -65,6 +66,8 @@ async def run(config: OperatorConfig, assemble: Assemble) -> int:
     finally:
         for task in beside:
             task.cancel()
+        # Kopf, cancelled a second time by the end of the event loop, may not end at all.
+        await asyncio.wait(beside, timeout=END_SECONDS)
         await server.cleanup()
         await client.close()
         await lease_client.close()
@@ -79,10 +82,12 @@ async def work(
     health: Health,
     assemble: Assemble,
     stop: asyncio.Event,
+    beside: list[asyncio.Task[None]],
 ) -> None:
     """What the leader does, until cancelled; ends when no write is in flight any more.
 
-    The watches only read. They are told to end and not waited for, as they take their time.
+    The watches only read, take their time to end, and Kopf then cancels whatever task it finds: so they go on, `beside`
+    this, until Events are written too.
     """
     context = OperatorContext(
         config=config,
@@ -100,6 +105,7 @@ async def work(
     log.info("this process leads", namespaces=config.namespaces or "all")
     ready = asyncio.Event()
     watching = asyncio.create_task(watch(context, ready, stop))
+    beside.append(watching)
     try:
         async with asyncio.TaskGroup() as group:
             group.create_task(shielded(watching))
@@ -119,7 +125,6 @@ async def work(
                 group.create_task(each.run())
     finally:
         health.leading = health.watching = False
-        watching.cancel()
         await client.settled()
 
 
