@@ -17,6 +17,7 @@ from pgwarden.catalogue.contents import Catalogue, Moment, Trouble, physical_bac
 from pgwarden.catalogue.timelines import Path, Timeline, parse_history
 from pgwarden.jobs.errors import TaskError
 from pgwarden.restores.contract import TargetPoint
+from pgwarden.storage.authenticity import refuse_forged
 from pgwarden.storage.layout import (
     BACKUPS_FOLDER,
     WAL_FOLDER,
@@ -63,9 +64,12 @@ class ArchiveContents:
     """The moments that were read in full, in the order of their times."""
 
 
-def read_archive(store: Store, archive: str, target: TargetPoint) -> ArchiveContents:
-    """Everything that the choice of a base for `target` depends on. Raises what `Store` raises."""
-    records, troubles = read_records(store, archive)
+def read_archive(store: Store, archive: str, target: TargetPoint, key: bytes | None = None) -> ArchiveContents:
+    """Everything that the choice of a base for `target` depends on; with the catalogue's `key` without forged records.
+
+    Raises what `Store` raises.
+    """
+    records, troubles = read_records(store, archive, key)
     sizes = {record.server.wal_segment_bytes for record in records.values()} or {USUAL_SEGMENT_BYTES}
     timelines = read_timelines(store, archive, min(sizes))
     named, noted = read_moments(store, archive, target)
@@ -88,7 +92,7 @@ def read_archive(store: Store, archive: str, target: TargetPoint) -> ArchiveCont
     return ArchiveContents(catalogue, records, noted)
 
 
-def read_records(store: Store, archive: str) -> tuple[dict[str, BackupRecord], list[Trouble]]:
+def read_records(store: Store, archive: str, key: bytes | None) -> tuple[dict[str, BackupRecord], list[Trouble]]:
     """The record of every committed physical backup, by id; one that cannot be read hides no other."""
     records: dict[str, BackupRecord] = {}
     troubles: list[Trouble] = []
@@ -96,7 +100,10 @@ def read_records(store: Store, archive: str) -> tuple[dict[str, BackupRecord], l
     def read(name: str) -> BackupRecord | TaskError:
         path = record_file(backup_folder(archive, name))
         try:
-            return read_record(store.read_small(path), path)
+            content = store.read_small(path)
+            if key is not None:
+                refuse_forged(content, path, key)
+            return read_record(content, path)
         except TaskError as error:
             if error.retryable:
                 raise

@@ -157,7 +157,7 @@ class RestoreController:
         if obstacle is not None or found.store is None:
             return None, obstacle
         decryption = self.decryption(request, found.backup, found.store)
-        absent = await missing(self.context.client, namespace, wanted(found.store, decryption))
+        absent = await missing(self.context.client, namespace, wanted(found.store, decryption, catalogue_key=True))
         if absent:
             return None, Obstacle("SecretMissing", "; ".join(absent))
         server_image = self.server_image(request, found)

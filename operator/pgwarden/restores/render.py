@@ -80,9 +80,11 @@ def restore(request: RestoreRequest, around: Surroundings, *, name: str, attempt
     """The Job of one attempt."""
     metadata = request.metadata
     store = location(around.store, identity=around.decryption is not None)
+    fetching = location(around.store, identity=around.decryption is not None, catalogue_key=True)
     store_mounts = mounts(around.store, identity=around.decryption, read_only=True)
+    fetch_mounts = mounts(around.store, identity=around.decryption, read_only=True, catalogue_key=True)
     first = RestoreTask(
-        request_uid=metadata.uid, store=store, location=around.location, archive=around.archive, target=around.target
+        request_uid=metadata.uid, store=fetching, location=around.location, archive=around.archive, target=around.target
     )
     second = RecoverTask(
         request_uid=metadata.uid,
@@ -116,7 +118,7 @@ def restore(request: RestoreRequest, around: Surroundings, *, name: str, attempt
             {"name": "scratch", "emptyDir": {}},
             {"name": "shared-memory", "emptyDir": {"medium": "Memory"}},
             password,
-            *volumes(around.store, identity=around.decryption, read_only=True),
+            *volumes(around.store, identity=around.decryption, read_only=True, catalogue_key=True),
         ),
         more={
             "server_image": around.server_image,
@@ -124,7 +126,7 @@ def restore(request: RestoreRequest, around: Surroundings, *, name: str, attempt
             "shared": SHARED,
             "server_resources": server_resources(request),
             "server_mounts": [DATA_MOUNT, SCRATCH_MOUNT, TEMPORARY_MOUNT, SHARED_MEMORY_MOUNT],
-            "restore_mounts": [*COMMON_MOUNTS, DATA_MOUNT, SCRATCH_MOUNT, *store_mounts],
+            "restore_mounts": [*COMMON_MOUNTS, DATA_MOUNT, SCRATCH_MOUNT, *fetch_mounts],
             "recover_mounts": [*COMMON_MOUNTS, DATA_MOUNT, SCRATCH_MOUNT, password_mount, *store_mounts],
             "recover_task_file": "/pgwarden/task/recover.json",
         },

@@ -25,6 +25,8 @@ from pgwarden.restores.space import check_room, free_room, needed_room
 from pgwarden.restores.steps import Steps
 from pgwarden.restores.verify import read_control_data, sync_to_disk, verify_backup
 from pgwarden.restores.volume import Marker, RestoreVolume, State
+from pgwarden.storage.authenticity import refuse_forged
+from pgwarden.storage.catalogue_key import read_catalogue_key
 from pgwarden.storage.encryption import read_identities
 from pgwarden.storage.layout import backup_folder, record_file
 from pgwarden.storage.store import Store, open_store
@@ -70,8 +72,9 @@ def lay_out(
     steps = Steps(context)
     with steps.step("Resolve"):
         store = open_store(task.store)
-        resolved = decided or find_base(task, store)
-        chain = read_chain(store, resolved)
+        key = None if task.store.catalogue_key is None else read_catalogue_key(Path(task.store.catalogue_key)).hmac
+        resolved = decided or find_base(task, store, key)
+        chain = read_chain(store, resolved, key)
         record, _ = chain[-1]
         steps.detail = f"{resolved.target}, from backup {resolved.backup_id}"
         context.log(f"restoring to {steps.detail}; passed over: {'; '.join(resolved.passed_over) or 'none'}")
@@ -125,7 +128,7 @@ def lay_out(
     return report, resolved
 
 
-def find_base(task: RestoreTask, store: Store) -> Resolved:
+def find_base(task: RestoreTask, store: Store, key: bytes | None) -> Resolved:
     """Where the restore begins and which way it goes. Raises what reading the store and `resolve` raise."""
     target = task.target or TargetPoint(immediate=True)
     if task.location and target.immediate:
@@ -133,13 +136,14 @@ def find_base(task: RestoreTask, store: Store) -> Resolved:
         return end_of_backup(read_record(store.read_small(name), name), task.location)
     archive = task.archive or archive_of(task.location)
     backup_id = task.location.rsplit("/", 1)[-1] or None
-    return resolve(read_archive(store, archive, target), target, backup_id)
+    return resolve(read_archive(store, archive, target, key), target, backup_id)
 
 
-def read_chain(store: Store, resolved: Resolved) -> list[tuple[BackupRecord, bytes]]:
+def read_chain(store: Store, resolved: Resolved, key: bytes | None) -> list[tuple[BackupRecord, bytes]]:
     """The records of the chain with their bytes, the full first.
 
-    Raises TaskError: ChainBroken, BackupDamaged, BackupUntrusted, WALNotCarried.
+    A record of another key than this store's present one is believed: the store may have come from another Kubernetes
+    cluster. Raises TaskError: ChainBroken, RecordForged, BackupDamaged, BackupUntrusted, WALNotCarried.
     """
     chain = []
     for backup_id in resolved.chain:
@@ -156,6 +160,8 @@ def read_chain(store: Store, resolved: Resolved) -> list[tuple[BackupRecord, byt
                 f"backup {resolved.backup_id} holds changes since {backup_id}, and {name} is not in the store",
                 remedy=ANOTHER_BACKUP,
             ) from error
+        if key is not None:
+            refuse_forged(content, name, key)
         chain.append((read_record(content, name), content))
     for record, _ in chain:
         refuse_unfit(record)

@@ -5,17 +5,22 @@ from __future__ import annotations
 import io
 import json
 import os
+import shutil
 import subprocess
 import tarfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pyrage
 import pytest
 
+from pgwarden.backups.record import read_record
+from pgwarden.backups.task import signed
 from pgwarden.jobs.files import StoreLocation
 from pgwarden.jobs.task import Result
+from pgwarden.storage.catalogue_key import new_catalogue_key, read_catalogue_key
 from pgwarden.storage.objects import Packing, read_object, write_object
 from pgwarden.storage.store import open_store
 from tests.support.postgres import bin_dir, give_to_server_user, new_folder, owned_folder, postgres_server
@@ -74,6 +79,45 @@ def test_two_objects_that_were_exchanged_are_noticed(altered: StoredBackup, new_
 def test_a_backup_that_was_never_committed_is_not_restored(altered: StoredBackup, new_pod: NewPod) -> None:
     (altered.folder / "backup.json").unlink()
     assert "backup.json" in refused(new_pod(altered), "ObjectMissing").message
+
+
+@pytest.fixture
+def catalogue_keys() -> Iterator[list[Path]]:
+    """Two catalogue keys that a pod can read."""
+    folder = new_folder()
+    for name in ("own", "other"):
+        owned_folder(folder / name)
+        for part, value in new_catalogue_key().items():
+            (folder / name / part).write_text(value)
+    give_to_server_user(folder)
+    yield [folder / "own", folder / "other"]
+    shutil.rmtree(folder)
+
+
+def signed_backup(backup: StoredBackup, key: Path, known: Path) -> StoredBackup:
+    """The backup with a record authenticated by one key, in a store whose key is the other."""
+    file = backup.folder / "backup.json"
+    file.write_bytes(signed(read_record(file.read_bytes(), "backup.json"), read_catalogue_key(key)))
+    return replace(backup, store=backup.store.model_copy(update={"catalogue_key": str(known)}))
+
+
+@pytest.mark.parametrize("known", [0, 1], ids=["authentic", "of another key"])
+def test_a_record_of_this_key_or_of_another_cluster_is_restored(
+    altered: StoredBackup, new_pod: NewPod, catalogue_keys: list[Path], known: int
+) -> None:
+    result = new_pod(signed_backup(altered, catalogue_keys[0], catalogue_keys[known])).restore()
+    assert result.outcome == "Succeeded", f"{result.reason}: {result.message}"
+
+
+def test_a_record_that_was_changed_after_it_was_written_is_refused(
+    altered: StoredBackup, new_pod: NewPod, catalogue_keys: list[Path]
+) -> None:
+    backup = signed_backup(altered, catalogue_keys[0], catalogue_keys[0])
+    file = backup.folder / "backup.json"
+    content = json.loads(file.read_bytes())
+    content["server"]["settings"].append({"name": "max_connections", "source": "x", "value": "1000000"})
+    file.write_text(json.dumps(content))
+    assert altered.location in refused(new_pod(backup), "RecordForged").message
 
 
 def change_record(backup: StoredBackup, change: Callable[[dict[str, object]], object]) -> None:
