@@ -87,7 +87,8 @@ def pod_volumes(job: Manifest) -> list[Manifest]:
 
 
 def test_a_backup_asks_for_what_its_spec_says() -> None:
-    wanted = backup(type="Incremental", parent="full-1", **{"from": "PreferReplica"})
+    asked: dict[str, Any] = {"type": "Incremental", "parent": "full-1", "from": "PreferReplica"}
+    wanted = backup(**asked)
     wanted.metadata.labels["pgwarden.dev/policy"] = "nightly"
     around = observed_cluster(replicas=[{"host": "one"}, {"host": "two", "port": 5433}])
     job = physical_backup(wanted, around, claim_store(), name="backup-1", attempt=1, nonce=NONCE, **COMMON)
