@@ -15,6 +15,8 @@ EXCLUDES: dict[Operation, frozenset[Operation]] = {
     Operation.MIGRATE: frozenset(),
     # Two base backups at once double the read load and finish no earlier.
     Operation.BACKUP: frozenset({Operation.BACKUP}),
+    # Dumps only read, as any query does; two at once would hold two sets of old snapshots for no gain.
+    Operation.LOGICAL_BACKUP: frozenset({Operation.LOGICAL_BACKUP}),
     # A restore into a new instance touches nothing of the old one.
     Operation.RESTORE: frozenset(),
     Operation.PROBE_STORE: frozenset(),

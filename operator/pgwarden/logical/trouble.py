@@ -1,0 +1,77 @@
+"""What pg_dump's complaints mean and what to do about them. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from pgwarden.jobs.errors import TaskError
+
+SCRIPT = "docs/sql/logical-backup-role.sql makes a role that may read everything."
+
+
+@dataclass(frozen=True)
+class Meaning:
+    """What a complaint means."""
+
+    pattern: re.Pattern[str]
+    reason: str
+    remedy: str
+    retryable: bool = False
+
+
+def _meaning(pattern: str, reason: str, remedy: str, *, retryable: bool = False) -> Meaning:
+    return Meaning(re.compile(pattern, re.IGNORECASE), reason, remedy, retryable)
+
+
+# In order: the first that matches wins. The sentences stand in PostgreSQL's src/bin/pg_dump and src/backend.
+MEANINGS = (
+    _meaning(
+        "canceling statement due to lock timeout|could not obtain lock on relation",
+        "TableLocked",
+        "It is tried again by itself. End the session that holds the lock, or raise lockTimeoutSeconds.",
+        retryable=True,
+    ),
+    _meaning(
+        "query would be affected by row-level security policy",
+        "RowSecurity",
+        "A dump with rows missing is no backup: ALTER ROLE ... BYPASSRLS for the backup role, or exclude the table.",
+    ),
+    _meaning("permission denied", "DumpNotPermitted", f"Grant what is missing, or exclude it. {SCRIPT}"),
+    _meaning(
+        "no matching (tables|schemas) were found",
+        "NothingMatches",
+        "Correct spec.logical.schemas and tables: in each database that is dumped something has to match.",
+    ),
+    _meaning(
+        "server version mismatch",
+        "AgentImageMismatch",
+        "Set the chart's value images.agent to the agent image of the server's major version.",
+    ),
+    _meaning(
+        "No space left on device|could not write to (output )?file|Disk quota exceeded",
+        "ScratchFull",
+        "Raise spec.logical.scratch.size in a new DatabaseBackup; it has to hold the largest database's dump.",
+    ),
+    _meaning(
+        "server closed the connection|terminating connection|connection to server .* failed|could not receive data"
+        "|connection not open|shutting down|invalid snapshot identifier|could not import the requested snapshot",
+        "DumpInterrupted",
+        "It is tried again by itself. The server's log at that moment tells why the session ended.",
+        retryable=True,
+    ),
+)
+
+
+def dump_failed(tool: str, database: str, said: Sequence[str], blockers: Sequence[str]) -> TaskError:
+    """The TaskError for a tool that failed on a database; `said` are the last lines of its standard error."""
+    text = "; ".join(said) or "it said nothing"
+    meaning = next((each for each in MEANINGS if each.pattern.search(text)), None)
+    in_the_way = f" (in the way: {', '.join(blockers)})" if blockers and meaning and meaning.retryable else ""
+    return TaskError(
+        meaning.reason if meaning else "DumpFailed",
+        f"{tool} of database {database} failed{in_the_way}: {text}",
+        remedy=meaning.remedy if meaning else "The server's log at that moment tells more.",
+        retryable=meaning.retryable if meaning else True,
+    )

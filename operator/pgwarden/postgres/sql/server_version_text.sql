@@ -1,0 +1,1 @@
+SELECT version(), pg_is_in_recovery()
