@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
@@ -76,6 +77,10 @@ class LeaseLock(BaseLock):
 
     async def release(self) -> None:
         """Gives the lease up, so that a standby need not wait for it to run out."""
+        # A renewal that was under way would make the version we read an old one.
+        with suppress(TimeoutError):
+            async with asyncio.timeout(REQUEST_SECONDS):
+                await self.client.settled()
         found, record = await self.get(self.name, self.namespace)
         if found and record.holder_identity == self.identity and self._lease is not None:
             lease = {**self._lease, "spec": {**self._lease["spec"], "holderIdentity": None}}

@@ -8,6 +8,7 @@ import itertools
 import math
 import random
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 
 import structlog
 from prometheus_client import Counter, Gauge, Histogram
@@ -120,7 +121,7 @@ class Queue:
                     self.add(key)
             delay = self._timers[0][0] - loop.time() if self._timers else None
             self._timer_changed.clear()
-            try:
-                await asyncio.wait_for(self._timer_changed.wait(), delay)
-            except TimeoutError:
-                continue
+            # Not wait_for: in Python 3.11 it may swallow a cancellation, and the operator would not end.
+            with suppress(TimeoutError):
+                async with asyncio.timeout(delay):
+                    await self._timer_changed.wait()

@@ -8,6 +8,7 @@ import math
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -218,3 +219,18 @@ def test_no_wake_up_is_lost_whatever_comes_in_between(
     work(looks, script, workers=workers)
     for key, time in last.items():
         assert any(look >= time for look in looks.times[key]), "a wake-up was lost"
+
+
+@pytest.mark.parametrize("turns", range(6))
+async def test_it_ends_when_told_also_at_the_moment_a_time_is_set(turns: int) -> None:
+    queue = Queue(RESYNC)
+    running = asyncio.create_task(queue.run(Looks(), 1))
+    queue.add_after(A, 100.0)
+    for _ in range(5):
+        await asyncio.sleep(0)
+    queue.add_after(B, 50.0)
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    running.cancel()
+    done, _ = await asyncio.wait([running], timeout=5)
+    assert done == {running}
