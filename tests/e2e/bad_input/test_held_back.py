@@ -55,13 +55,14 @@ def test_a_quota_that_forbids_the_pod_is_told_and_its_lifting_is_enough(
 @pytest.fixture(scope="module")
 def held(place: Place) -> Place:
     """Objects that name a ServiceAccount nobody allowed, and objects that are suspended."""
+    place.ask("sound-0", "CREATE DATABASE paused OWNER pgwarden_migration")
     place.apply(
         config_map("one-file", {"1_a.up.sql": "SELECT 1"}),
         store("powerful", claim={"name": "shelf"}, prefix="powerful", jobTemplate=OTHER),
         backup("powerful", "sound", "shelf", jobTemplate=OTHER),
-        migration("powerful", "sound", "sound", "one-file", jobTemplate=OTHER),
+        migration("powerful", "sound", "powerful", "one-file", jobTemplate=OTHER),
         backup("paused", "sound", "shelf", suspend=True),
-        migration("paused", "sound", "sound", "one-file", suspend=True),
+        migration("paused", "sound", "paused", "one-file", suspend=True),
         store("held", claim={"name": "shelf"}, prefix="held", suspend=True),
         backup("for-paused", "sound", "shelf"),
     )

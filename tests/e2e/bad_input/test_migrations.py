@@ -58,11 +58,12 @@ def broken(place: Place) -> Place:
     for name in BROKEN:
         if name != "ghost":
             place.ask("sound-0", f"CREATE DATABASE {name} OWNER pgwarden_migration")
-    place.ask("sound-0", "CREATE DATABASE disorder OWNER pgwarden_migration")
+    for name in ("disorder", "sourceless"):
+        place.ask("sound-0", f"CREATE DATABASE {name} OWNER pgwarden_migration")
     place.apply(
         *(config_map(name, files) for name, (files, _, _, _) in BROKEN.items()),
         *(migration(name, "sound", name, **changes) for name, (_, changes, _, _) in BROKEN.items()),
-        migration("sourceless", "sound", "sound", "not-there"),
+        migration("sourceless", "sound", "sourceless", "not-there"),
         migration("clusterless", "not-there", "sound", "syntax"),
         config_map("disorder", {"1_a.up.sql": "CREATE TABLE a ()", "3_c.up.sql": "CREATE TABLE c ()"}),
         migration("disorder", "sound", "disorder"),
