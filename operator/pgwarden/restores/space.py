@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from pgwarden.api.quantities import human_bytes
 from pgwarden.api.wal import room_to_recover, segments_between
 from pgwarden.backups.record import BackupRecord
 from pgwarden.jobs.errors import TaskError
@@ -56,8 +57,8 @@ def check_room(backup_id: str, needed: Room, free: Room) -> None:
     if free.bytes < needed.bytes:
         raise TaskError(
             "VolumeTooSmall",
-            f"backup {backup_id} needs {needed.bytes >> 20} MiB on the data volume, which has {free.bytes >> 20} MiB "
-            "free",
+            f"backup {backup_id} needs {human_bytes(needed.bytes)} on the data volume, which has"
+            f" {human_bytes(free.bytes)} free",
             remedy=REMEDY,
         )
     if free.files < needed.files:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
 
+from pgwarden.api.quantities import human_bytes
 from pgwarden.backups.record import BackupRecord, read_record
 from pgwarden.jobs.agent import AgentContext, Done
 from pgwarden.jobs.errors import TaskError
@@ -254,6 +255,6 @@ def done(report: RestoreReport) -> Done:
     return Done(
         "LaidOut",
         f"backup {report.backup_id} {again} laid out and verified: {report.files_verified} files, "
-        f"{report.plain_bytes >> 20} MiB",
+        + human_bytes(report.plain_bytes),
         report,
     )

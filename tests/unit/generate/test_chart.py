@@ -16,6 +16,7 @@ import yaml
 from hack.generate.helm import HelmMissing, find_helm
 from hack.generate.output import ROOT
 from pgwarden.kube.config import OperatorConfig
+from pgwarden.kube.types import OWN_KINDS
 
 CHART = ROOT / "charts/pgwarden"
 
@@ -140,7 +141,7 @@ def test_kinds_and_the_roles_on_them_outlive_the_release(chart: str) -> None:
         if manifest["metadata"].get("annotations", {}).get("helm.sh/resource-policy") == "keep"
     }
     crds = {manifest["metadata"]["name"] for manifest in of_kind(manifests, "CustomResourceDefinition")}
-    assert len(crds) == 5
+    assert len(crds) == len(OWN_KINDS)
     assert kept == crds | {"pgwarden-view", "pgwarden-edit", "pgwarden-restorer"}
 
 
