@@ -9,7 +9,7 @@ import subprocess
 from pathlib import Path
 
 from pgwarden.jobs.agent import AgentContext, perform
-from pgwarden.jobs.files import ArchiveIdentity, DatabaseAddress, StoreLocation
+from pgwarden.jobs.files import ArchiveIdentity, StoreLocation
 from pgwarden.jobs.task import ObjectRef, Operation, Outcome, Result, Task
 from pgwarden.logical.contract import LogicalBackupReport, LogicalBackupTask
 from pgwarden.logical.record import LogicalRecord, read_logical_record

@@ -27,7 +27,7 @@ class DatabaseSelection(Model):
 
 
 class PatternSelection(Model):
-    """Schemas or tables by patterns as psql and pg_dump have them, for example `billing` or `public.event_*`."""
+    """Schemas or tables by patterns as pg_dump has them: `billing`, `public.event_*`; tables with their schema."""
 
     include: Annotated[list[Pattern], Field(max_length=64, json_schema_extra={"x-kubernetes-list-type": "set"})] = (
         Field(default_factory=list)
@@ -65,7 +65,7 @@ class Logical(Model):
     globals: bool = True
     """Also keeps the SQL that makes roles and tablespaces."""
     password_hashes: bool = False
-    """Keeps the hashes of the roles' passwords as well; only a superuser may read them."""
+    """Keeps the hashes of the roles' passwords as well; a superuser or a member of pg_read_all_data may read them."""
     format: LogicalFormat = LogicalFormat.CUSTOM
     """Custom: streamed into the store. Directory: several tables at once, by way of a scratch volume."""
     parallel: Annotated[int, Field(ge=1, le=16)] = 1

@@ -28,7 +28,7 @@ def _meaning(pattern: str, reason: str, remedy: str, *, retryable: bool = False)
 # In order: the first that matches wins. The sentences stand in PostgreSQL's src/bin/pg_dump and src/backend.
 MEANINGS = (
     _meaning(
-        "canceling statement due to lock timeout|could not obtain lock on relation",
+        r"canceling statement due to (lock|statement) timeout.*LOCK TABLE|could not obtain lock on relation",
         "TableLocked",
         "It is tried again by itself. End the session that holds the lock, or raise lockTimeoutSeconds.",
         retryable=True,
@@ -42,7 +42,8 @@ MEANINGS = (
     _meaning(
         "no matching (tables|schemas) were found",
         "NothingMatches",
-        "Correct spec.logical.schemas and tables: in each database that is dumped something has to match.",
+        "Correct spec.logical.schemas and tables: in each database that is dumped something has to match, and "
+        "patterns of tables name the schema (public.orders, *.orders).",
     ),
     _meaning(
         "server version mismatch",

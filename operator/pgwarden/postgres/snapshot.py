@@ -30,7 +30,7 @@ class Snapshot:
     relations: int
     """Tables whose contents a dump of everything holds."""
     bytes: int
-    """Of their contents on disk, without indexes."""
+    """About how much their contents are on disk, without indexes, as VACUUM and ANALYZE last saw them."""
     extensions: list[tuple[str, str]]
     """Name and version."""
 

@@ -92,11 +92,9 @@ def digests(server: PostgresServer, database: str) -> dict[str, str]:
     with server.connect(database) as connection:
         found = connection.execute(TABLES).fetchall()[0][0]
         assert isinstance(found, list)
-        query = "SELECT count(*) || ' ' || coalesce(md5(string_agg(md5(t::text), '' ORDER BY md5(t::text))), '-') FROM {} AS t"
-        return {
-            name: str(connection.execute(sql.SQL(query.replace("{}", name))).fetchall()[0][0])  # type: ignore[arg-type]
-            for name in found
-        }
+        rows = "coalesce(md5(string_agg(md5(t::text), '' ORDER BY md5(t::text))), '-')"
+        query = f"SELECT count(*) || ' ' || {rows} FROM {{}} AS t"
+        return {name: str(connection.execute(sql.SQL(query.replace("{}", name))).fetchall()[0][0]) for name in found}
 
 
 @pytest.fixture(scope="session")

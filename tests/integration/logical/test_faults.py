@@ -34,7 +34,7 @@ def locked(server: PostgresServer, table: str = "accounts") -> Iterator[None]:
     with server.connect("shop") as connection:
         connection.execute("SET application_name = 'a long migration'")
         connection.execute("BEGIN")
-        connection.execute(f"LOCK TABLE {table}")  # type: ignore[arg-type]
+        connection.execute(f"LOCK TABLE {table}")
         yield
 
 
@@ -81,14 +81,14 @@ def test_a_server_that_goes_away_interrupts_the_dump(
     server.create_database("shop")
     server.execute("CREATE TABLE accounts (i int)", database="shop")
     task = logical_task(server, claim, tmp_path, lock_timeout_seconds=600, **ONLY_SHOP)
-    with pytest.raises(Exception, match="terminat|closed"), locked(server):  # noqa: B017, PT011 - the lock's session dies
+    with pytest.raises(Exception, match=r"terminat|closed"), locked(server):
         agent = AgentProcess(envelope(task), tmp_path / "agent")
         wait_until(lambda: dumping(server), f"pg_dump did not begin: {agent.output}")
         server.stop("immediate")
         result = agent.result()
         raise RuntimeError("terminated with the server")
     assert (result.outcome, result.retryable) == (Outcome.FAILED, True), result.message
-    assert result.reason in ("DumpInterrupted", "DumpFailed"), result.message
+    assert result.reason in ("DumpInterrupted", "ConnectionRefused", "ServerShuttingDown"), result.message
     assert committed(claim) == []
 
 
@@ -100,7 +100,7 @@ def test_rows_that_the_role_may_not_see_are_never_left_out_silently(
         connection.execute("CREATE TABLE secrets AS SELECT 1 AS i; ALTER TABLE secrets ENABLE ROW LEVEL SECURITY")
     try:
         address = shop.address(user=role, password="secret")
-        chosen = {**ONLY_SHOP, "tables": {"include": ["secrets"]}, "database": address}
+        chosen = {**ONLY_SHOP, "tables": {"include": ["*.secrets"]}, "database": address}
         result = run_logical(logical_task(shop, claim, tmp_path, **chosen))
     finally:
         shop.execute("DROP TABLE secrets", database="shop")

@@ -82,14 +82,14 @@ def test_a_changed_object_is_refused_before_anything_is_loaded(
     target = new_postgres(shop.major)
     with pytest.raises(RuntimeError, match="WARNING: 1 computed checksum did NOT match"):
         load_by_hand(record, files, target)
-    assert target.query("SELECT count(*) FROM pg_roles WHERE rolname LIKE '%owner'") == 0
+    assert target.query("SELECT count(*) FROM pg_roles WHERE rolname LIKE '% owner'") == 0
 
 
 def test_only_what_is_chosen_is_dumped(
     shop: PostgresServer, new_postgres: Callable[..., PostgresServer], claim: StoreLocation, tmp_path: Path
 ) -> None:
     chosen = {"databases": {"include": ["shop"]}, "schemas": {"include": ["billing"]}, "globals": False}
-    report, record = take_logical(logical_task(shop, claim, tmp_path, **chosen))
+    _, record = take_logical(logical_task(shop, claim, tmp_path, **chosen))
     assert [dump.name for dump in record.databases] == ["shop"]
     assert (record.globals, record.options) == (None, ["--schema=billing"])
     assert record.databases[0].relations == 1
