@@ -5,12 +5,13 @@ from __future__ import annotations
 import secrets
 from contextlib import nullcontext
 
-from pgwarden.backups.plan import BackupPlan, ObservedBackup, backup_job, finished, plan
-from pgwarden.backups.render import physical_backup
+from pgwarden.backups.plan import BackupPlan, ObservedBackup, backup_id, backup_job, finished, operation, plan
+from pgwarden.backups.render import POLICY_LABEL, physical_backup
 from pgwarden.backups.resource import DatabaseBackup
 from pgwarden.clusters.access import Obstacle, Role, major_version, wanted
 from pgwarden.clusters.access import obstacle as cluster_obstacle
 from pgwarden.clusters.resource import DatabaseCluster
+from pgwarden.jobs.render import Manifest
 from pgwarden.jobs.task import Operation
 from pgwarden.kube.agents import account_refused, agent_image, image_missing
 from pgwarden.kube.context import OperatorContext
@@ -21,6 +22,7 @@ from pgwarden.kube.room import no_room, reserved
 from pgwarden.kube.secrets import missing
 from pgwarden.kube.types import DATABASE_BACKUPS
 from pgwarden.kube.work import apply, bury_all, observe_job
+from pgwarden.logical.render import logical_backup
 from pgwarden.stores.access import obstacle as store_obstacle
 from pgwarden.stores.access import wanted as store_wanted
 from pgwarden.stores.resource import BackupStore
@@ -58,23 +60,45 @@ class BackupController:
         )
         result = plan(backup, observed, context.clock())
         if result.attempt is not None and cluster is not None and store is not None:
-            result.start = physical_backup(
-                backup,
-                cluster,
-                store,
-                name=backup_job(backup, result.attempt),
-                attempt=result.attempt,
-                nonce=secrets.token_hex(16),
-                image=agent_image(context.config, major_version(cluster.status.version)) or "",
-                image_pull_policy=context.config.image_pull_policy,
-                image_pull_secrets=tuple(context.config.image_pull_secrets),
-            )
+            result.start = self.job(backup, cluster, store, result.attempt)
         identifier = cluster.status.system_identifier if cluster is not None else ""
-        with reserved(context, Operation.BACKUP, identifier, backup.metadata.uid) if result.start else nullcontext():
+        with reserved(context, operation(backup), identifier, backup.metadata.uid) if result.start else nullcontext():
             again = await apply(context, self.type, body, backup.status, result)
         if state.ended and result.written:
             await bury_all(context, key.namespace, backup.metadata.uid)
         return again
+
+    def job(self, backup: DatabaseBackup, cluster: DatabaseCluster, store: BackupStore, attempt: int) -> Manifest:
+        """The Job of one attempt."""
+        config = self.context.config
+        name, nonce = backup_job(backup, attempt), secrets.token_hex(16)
+        image = agent_image(config, major_version(cluster.status.version)) or ""
+        pull_policy, pull_secrets = config.image_pull_policy, tuple(config.image_pull_secrets)
+        if operation(backup) == Operation.LOGICAL_BACKUP:
+            return logical_backup(
+                backup,
+                cluster,
+                store,
+                backup_id=backup_id(backup),
+                policy=backup.metadata.labels.get(POLICY_LABEL, ""),
+                name=name,
+                attempt=attempt,
+                nonce=nonce,
+                image=image,
+                image_pull_policy=pull_policy,
+                image_pull_secrets=pull_secrets,
+            )
+        return physical_backup(
+            backup,
+            cluster,
+            store,
+            name=name,
+            attempt=attempt,
+            nonce=nonce,
+            image=image,
+            image_pull_policy=pull_policy,
+            image_pull_secrets=pull_secrets,
+        )
 
     async def obstacle(
         self, backup: DatabaseBackup, cluster: DatabaseCluster | None, store: BackupStore | None, namespace: str
@@ -97,7 +121,7 @@ class BackupController:
     def busy(self, backup: DatabaseBackup, cluster: DatabaseCluster | None) -> str:
         if cluster is None:
             return ""
-        return no_room(self.context, Operation.BACKUP, cluster.status.system_identifier, backup.metadata.uid)
+        return no_room(self.context, operation(backup), cluster.status.system_identifier, backup.metadata.uid)
 
     def dependents(self, changed: Key) -> list[Key]:
         return referring(self.context.cache, "DatabaseBackup", changed)

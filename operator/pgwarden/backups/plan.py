@@ -14,12 +14,14 @@ from pgwarden.jobs.attempts import Decision, Verdict, decide
 from pgwarden.jobs.names import job_name, short_hash
 from pgwarden.jobs.plan import REPORT_UNREADABLE, Plan, report_of, told, with_progress
 from pgwarden.jobs.state import JobPhase, JobState
-from pgwarden.jobs.task import Progress, shorten
+from pgwarden.jobs.task import Operation, Progress, shorten
+from pgwarden.logical.contract import LogicalBackupReport
+from pgwarden.logical.plan import completed
 
 RESTORABLE = "Restorable"
 USABLE_AS_PARENT = "UsableAsParent"
 NOTHING_NEW = "NothingNew"
-TYPE_IN_ID = {BackupType.FULL: "full", BackupType.INCREMENTAL: "incr"}
+TYPE_IN_ID = {BackupType.FULL: "full", BackupType.INCREMENTAL: "incr", BackupType.LOGICAL: "logical"}
 WAIT_SECONDS = 10.0
 
 
@@ -46,6 +48,11 @@ def backup_id(backup: DatabaseBackup) -> str:
     """Name of the backup's folder: when it was asked for, the type, and a hash of the UID; sorts by time."""
     made = backup.metadata.creation_timestamp or datetime.fromtimestamp(0, UTC)
     return f"{made.astimezone(UTC):%Y%m%dT%H%M%SZ}-{TYPE_IN_ID[backup.spec.type]}-{short_hash(backup.metadata.uid)}"
+
+
+def operation(backup: DatabaseBackup) -> Operation:
+    """What its Jobs do."""
+    return Operation.LOGICAL_BACKUP if backup.spec.type == BackupType.LOGICAL else Operation.BACKUP
 
 
 def backup_job(backup: DatabaseBackup, attempt: int) -> str:
@@ -80,6 +87,9 @@ def plan(backup: DatabaseBackup, observed: ObservedBackup, now: datetime) -> Bac
         return said(backup, status, in_progress(decision.reason, decision.message), decision.seconds)
     if decision.verdict == Verdict.SUCCEEDED and decision.reason == NOTHING_NEW:
         return nothing_new(backup, status, decision)
+    if decision.verdict == Verdict.SUCCEEDED and backup.spec.type == BackupType.LOGICAL:
+        dumped = report_of(LogicalBackupReport, decision.result)
+        return logical_succeeded(backup, status, dumped) if dumped is not None else unreadable(backup, status)
     if decision.verdict == Verdict.SUCCEEDED:
         report = report_of(BackupReport, decision.result)
         return succeeded(backup, status, report) if report is not None else unreadable(backup, status)
@@ -180,6 +190,12 @@ def succeeded(backup: DatabaseBackup, status: DatabaseBackupStatus, report: Back
     )
     judgments = [*ready("Completed", message), judge(RESTORABLE, True, "Completed", message), parent]
     return said(backup, status, judgments, None)
+
+
+def logical_succeeded(backup: DatabaseBackup, status: DatabaseBackupStatus, report: LogicalBackupReport) -> BackupPlan:
+    """The plan for a logical backup that is in the store."""
+    status, message = completed(status, report)
+    return said(backup, status, [*ready("Completed", message), judge(RESTORABLE, True, "Completed", message)], None)
 
 
 def said(

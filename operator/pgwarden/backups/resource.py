@@ -11,11 +11,13 @@ from pydantic import Field
 from pgwarden.api.model import LSN, Column, KindInfo, Model, Resource, Word
 from pgwarden.api.references import JobTemplate, LocalReference, rules
 from pgwarden.api.status import WorkStatus
+from pgwarden.logical.resource import LOGICAL_RULES, Logical
 
 
 class BackupType(StrEnum):
     FULL = "Full"
     INCREMENTAL = "Incremental"
+    LOGICAL = "Logical"
 
 
 class BackupSource(StrEnum):
@@ -41,12 +43,15 @@ class DatabaseBackupSpec(Model):
     """The BackupStore."""
     type: BackupType = BackupType.FULL
     """Full: a physical copy of the whole cluster, with the WAL that makes it consistent. Incremental: what changed
-    since an earlier backup, which a restore needs as well."""
+    since an earlier backup, which a restore needs as well. Logical: a dump of each database, which needs no right to
+    replicate, and knows no point in time but its own."""
     parent: Annotated[str, Field(max_length=63, pattern=r"^([A-Za-z0-9_][-A-Za-z0-9._]*)?$")] = ""
     """Incremental: id of the backup in the same store that it holds the changes since (status.backupID of a
     DatabaseBackup). Without it the newest full in the store that can be relied on serves."""
     from_: BackupSource = BackupSource.PRIMARY
     """PreferReplica: from the first of the cluster's replicas that can serve; the primary when none can."""
+    logical: Annotated[Logical | None, Field(json_schema_extra=LOGICAL_RULES)] = None
+    """Logical: what is dumped and how; without it every database."""
     compression: Compression = Field(default_factory=Compression)
     """How it is compressed."""
     max_rate_kib: Annotated[int, Field(ge=0, le=1048576)] = 0
@@ -90,6 +95,8 @@ class DatabaseBackupStatus(WorkStatus):
     """How long it took."""
     objects: int | None = None
     """How many objects it is made of."""
+    databases: int | None = None
+    """Logical: how many databases are in it."""
     tablespaces: int | None = None
     """How many tablespaces it holds beside the default one."""
     superuser: Annotated[str, Field(max_length=63)] = ""
@@ -137,7 +144,8 @@ class DatabaseBackup(Resource):
                 (
                     "self.clusterRef == oldSelf.clusterRef && self.storeRef == oldSelf.storeRef"
                     " && self.type == oldSelf.type && self.parent == oldSelf.parent && self.from == oldSelf.from"
-                    " && self.compression == oldSelf.compression"
+                    " && self.compression == oldSelf.compression && has(self.logical) == has(oldSelf.logical)"
+                    " && (!has(self.logical) || self.logical == oldSelf.logical)"
                     " && self.maxRateKiB == oldSelf.maxRateKiB && self.jobTemplate == oldSelf.jobTemplate",
                     "a DatabaseBackup describes one backup and cannot be changed, but for suspend and cancel;"
                     " make a new one instead",
@@ -145,6 +153,10 @@ class DatabaseBackup(Resource):
                 (
                     "self.parent == '' || self.type == 'Incremental'",
                     "parent is what an incremental backup is taken on: it needs type Incremental",
+                ),
+                (
+                    "!has(self.logical) || self.type == 'Logical'",
+                    "logical says what a logical backup is made of: it needs type Logical",
                 ),
                 ("!oldSelf.cancel || self.cancel", "cancel cannot be taken back; make a new DatabaseBackup instead"),
                 (

@@ -242,7 +242,7 @@ def dump_globals(
                 raise TaskError(
                     "PasswordHashesNotPermitted",
                     failed.message,
-                    remedy="A superuser or a member of pg_read_all_data may read them, on managed services often nobody: "
+                    remedy="A superuser or a member of pg_read_all_data may read them, on some services nobody: "
                     "leave passwordHashes out of the DatabaseBackup.",
                 ) from error
             raise failed from error
