@@ -27,6 +27,8 @@ READ_AS = {
     "stalled": ("Failed", "Degraded", "Failed"),
     "judge": ("", "", ""),
 }
+# Rooms whose plan is cut into several modules.
+MORE = {"policies": ("judgments", "looks", "recoverable", "wal")}
 TRUTHS = {"True": "True", "False": "False", "None": "Unknown"}
 
 
@@ -45,8 +47,8 @@ class Row:
 def rows_of(resource: type[Resource]) -> list[Row]:
     """The rows of a kind, each once, those that decide first."""
     room = resource.__module__.split(".")[1]
-    tree = ast.parse((ROOMS / room / "plan.py").read_text())
-    rows = {row for node in ast.walk(tree) for row in row_of(node, constants_of(tree))}
+    trees = [ast.parse((ROOMS / room / f"{name}.py").read_text()) for name in ("plan", *MORE.get(room, ()))]
+    rows = {row for tree in trees for node in ast.walk(tree) for row in row_of(node, constants_of(tree))}
     return sorted(rows, key=lambda row: (row.condition != "Ready", row.condition, row.kstatus, row.status, row.reason))
 
 

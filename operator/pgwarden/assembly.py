@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
+from pgwarden.archiving.board import ArchiverBoard
+from pgwarden.archiving.handlers import ArchiverKeeper
 from pgwarden.backups.handlers import BackupController
 from pgwarden.clusters.handlers import ClusterController
 from pgwarden.kube.config import read_config
@@ -15,21 +17,23 @@ from pgwarden.logs import configure
 from pgwarden.migrations.handlers import MigrationController
 from pgwarden.monitoring.board import ObservationBoard
 from pgwarden.monitoring.handlers import MonitorKeeper
+from pgwarden.policies.handlers import PolicyController
 from pgwarden.restores.handlers import RestoreController
 from pgwarden.stores.handlers import StoreController
 
 
 def assemble(context: OperatorContext) -> tuple[list[Controller], list[Background]]:
     """All controllers, and what works beside them."""
-    board = ObservationBoard()
+    board, archivers = ObservationBoard(), ArchiverBoard()
     controllers: list[Controller] = [
         ClusterController(context, board),
         StoreController(context),
         MigrationController(context),
         BackupController(context),
+        PolicyController(context, archivers),
         RestoreController(context),
     ]
-    return controllers, [MonitorKeeper(context, board)]
+    return controllers, [MonitorKeeper(context, board), ArchiverKeeper(context, archivers)]
 
 
 def main(config_file: Path) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-INITIALISMS = {"lsn": "LSN", "id": "ID", "kib": "KiB", "ca": "CA", "tls": "TLS", "url": "URL"}
+INITIALISMS = {"lsn": "LSN", "id": "ID", "kib": "KiB", "mib": "MiB", "ca": "CA", "tls": "TLS", "url": "URL"}
 
 
 def to_api_name(name: str) -> str:

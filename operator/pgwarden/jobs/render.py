@@ -33,7 +33,7 @@ Manifest = dict[str, Any]
 
 NOT_IN_YAML = re.compile("[\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff]")
 DEFAULT_USER = 65532
-ROOMS = ("jobs", "stores", "migrations", "backups", "restores", "monitoring")
+ROOMS = ("jobs", "stores", "migrations", "backups", "restores", "monitoring", "policies", "archiving")
 DEFAULT_RESOURCES = {"requests": {"cpu": "50m", "memory": "64Mi"}, "limits": {"memory": "512Mi"}}
 CONTAINER_SECURITY = {
     "allowPrivilegeEscalation": False,

@@ -40,7 +40,11 @@ GIVE_UP_SECONDS = 300.0
 RECENT_SECONDS = 60.0
 """What turned so short a time ago may not have been told before the operator ended."""
 
-TOLD = {"DatabaseCluster": ("Reachable", "DuplicateOf"), "BackupStore": ("Writable",)}
+TOLD = {
+    "DatabaseCluster": ("Reachable", "DuplicateOf"),
+    "BackupStore": ("Writable",),
+    "BackupPolicy": (READY, "LastBackupSucceeded", "WALArchiving", "ObjectivesMet", "ArchiveSound"),
+}
 """Kind -> conditions whose turns are told; Ready where a kind is not named."""
 
 log = structlog.get_logger()

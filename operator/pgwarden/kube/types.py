@@ -12,6 +12,7 @@ from pgwarden.api.model import GROUP, VERSION, Resource
 from pgwarden.backups.resource import DatabaseBackup
 from pgwarden.clusters.resource import DatabaseCluster
 from pgwarden.migrations.resource import DatabaseMigration
+from pgwarden.policies.resource import BackupPolicy
 from pgwarden.restores.resource import RestoreRequest
 from pgwarden.stores.resource import BackupStore
 
@@ -58,14 +59,14 @@ def verbs(*names: str) -> frozenset[str]:
     return frozenset(names)
 
 
-def own(resource: type[Resource], why: str) -> ResourceType:
-    """A kind of ours: read and watched, its status written, its spec never."""
+def own(resource: type[Resource], why: str, *more: str) -> ResourceType:
+    """A kind of ours: read and watched, its status written, its spec never; `more` for those that we make ourselves."""
     return ResourceType(
         group=GROUP,
         version=VERSION,
         plural=resource.INFO.plural,
         kind=resource.INFO.kind,
-        verbs=verbs("get", "list", "watch"),
+        verbs=verbs("get", "list", "watch", *more),
         subresources=(("status", verbs("patch")),),
         why=why,
     )
@@ -74,6 +75,7 @@ def own(resource: type[Resource], why: str) -> ResourceType:
 OWN_KINDS: tuple[type[Resource], ...] = (
     DatabaseCluster,
     BackupStore,
+    BackupPolicy,
     DatabaseMigration,
     DatabaseBackup,
     RestoreRequest,
@@ -82,7 +84,13 @@ OWN_KINDS: tuple[type[Resource], ...] = (
 DATABASE_CLUSTERS = own(DatabaseCluster, "what is looked after")
 BACKUP_STORES = own(BackupStore, "where backups live")
 DATABASE_MIGRATIONS = own(DatabaseMigration, "migrations that are wanted")
-DATABASE_BACKUPS = own(DatabaseBackup, "backups that are wanted")
+BACKUP_POLICIES = own(BackupPolicy, "when backups are wanted, and what is kept")
+DATABASE_BACKUPS = own(
+    DatabaseBackup,
+    "backups that are wanted; made for a policy at its times, deleted when nobody needs the object any more",
+    "create",
+    "delete",
+)
 RESTORE_REQUESTS = own(RestoreRequest, "restores that are wanted")
 
 JOBS = ResourceType(
@@ -117,7 +125,7 @@ CONFIG_MAPS = ResourceType(
     "configmaps",
     "ConfigMap",
     verbs("get", "create", "patch"),
-    "read by name for migration files; written for the monitor's list of servers",
+    "read by name for migration files; written for the monitor's list of servers and the archivers' settings",
 )
 EVENTS = ResourceType(
     "events.k8s.io",
@@ -142,7 +150,7 @@ DEPLOYMENTS = ResourceType(
     "deployments",
     "Deployment",
     verbs("get", "create", "patch", "delete"),
-    "the monitor of each namespace with a DatabaseCluster",
+    "the monitor of each namespace with a DatabaseCluster, and the WAL archivers",
 )
 STATEFUL_SETS = ResourceType(
     "apps",
@@ -158,7 +166,7 @@ SERVICES = ResourceType(
     "services",
     "Service",
     verbs("get", "create", "patch", "delete"),
-    "the monitor's address, and a restored instance's",
+    "the address of the monitor, of an archiver, and of a restored instance",
 )
 CLAIMS = ResourceType(
     "",
@@ -179,6 +187,7 @@ NETWORK_POLICIES = ResourceType(
 ALL: tuple[ResourceType, ...] = (
     DATABASE_CLUSTERS,
     BACKUP_STORES,
+    BACKUP_POLICIES,
     DATABASE_MIGRATIONS,
     DATABASE_BACKUPS,
     RESTORE_REQUESTS,

@@ -41,8 +41,12 @@ def test_no_rule_has_a_wildcard() -> None:
 def test_the_operator_cannot_write_the_spec_of_its_own_kinds() -> None:
     watched = rules_document()["watched"]
     for kind in OWN_KINDS:
-        for verb in ("create", "update", "patch", "delete"):
+        for verb in ("update", "patch"):
             assert not allows(watched, verb, kind.INFO.plural, "pgwarden.dev")
+    # A policy's backups are made, and their objects cleared away; nothing else of ours is.
+    for verb in ("create", "delete"):
+        may = [kind.INFO.kind for kind in OWN_KINDS if allows(watched, verb, kind.INFO.plural, "pgwarden.dev")]
+        assert may == ["DatabaseBackup"]
 
 
 def test_the_operator_reads_secrets_by_name_and_never_lists_them() -> None:

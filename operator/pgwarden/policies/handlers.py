@@ -1,0 +1,293 @@
+"""BackupPolicy: observe its backups, its archiver and its surroundings, plan, make backups, write the status."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+from pgwarden.archiving.board import ArchiverBoard
+from pgwarden.backups.resource import DatabaseBackup
+from pgwarden.catalogue.contract import What
+from pgwarden.clusters.access import Obstacle, Role, credential
+from pgwarden.clusters.resource import DatabaseCluster
+from pgwarden.jobs.names import OWNER_UID_LABEL
+from pgwarden.jobs.task import Operation
+from pgwarden.kube.agents import account_refused
+from pgwarden.kube.cache import Body
+from pgwarden.kube.client import KubeError
+from pgwarden.kube.context import OperatorContext
+from pgwarden.kube.dependents import named
+from pgwarden.kube.key import Key
+from pgwarden.kube.objects import ResourceModel, UnreadableObject, find, read
+from pgwarden.kube.room import no_room, reserved
+from pgwarden.kube.secrets import missing
+from pgwarden.kube.types import BACKUP_POLICIES, DATABASE_BACKUPS, JOBS
+from pgwarden.kube.work import apply, bury_all, create_or_adopt, observe_job, start_job
+from pgwarden.policies import metrics
+from pgwarden.policies.judgments import ObservedPolicy
+from pgwarden.policies.looks import look_job, open_attempts
+from pgwarden.policies.plan import PolicyPlan, plan
+from pgwarden.policies.render import backup as backup_of
+from pgwarden.policies.render import look
+from pgwarden.policies.resource import BackupPolicy
+from pgwarden.policies.runs import Run, run_of
+from pgwarden.policies.surroundings import (
+    concerns,
+    elder_twin,
+    measured,
+    named_by_restores,
+    read_by_restores,
+    under_way,
+)
+from pgwarden.policies.wal import Archiver
+from pgwarden.restores.resource import RestoreRequest
+from pgwarden.stores.access import obstacle as store_obstacle
+from pgwarden.stores.access import wanted as store_wanted
+from pgwarden.stores.resource import BackupStore
+
+REFUSED_RETRY_SECONDS = 60.0
+NAMED_IN = {"DatabaseCluster": "clusterRef", "BackupStore": "storeRef"}
+
+
+class StallWatch:
+    """For how long each run has not moved, by a clock that never jumps."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self.clock = clock
+        self._seen: dict[tuple[str, str], tuple[int, str, float]] = {}
+
+    def unmoved(self, namespace: str, runs: Sequence[Run]) -> dict[str, float]:
+        """Name -> seconds since its progress last moved, as far as this process has seen."""
+        found = {}
+        for run in runs:
+            key = (namespace, run.name)
+            if run.finished:
+                self._seen.pop(key, None)
+                continue
+            before = self._seen.get(key)
+            if before is None or before[:2] != (run.progress, run.reason):
+                before = self._seen[key] = (run.progress, run.reason, self.clock())
+            found[run.name] = self.clock() - before[2]
+        return found
+
+
+class PolicyController:
+    """Looks at BackupPolicies."""
+
+    type = BACKUP_POLICIES
+
+    def __init__(self, context: OperatorContext, board: ArchiverBoard) -> None:
+        self.context = context
+        self.board = board
+        self.stalls = StallWatch()
+
+    async def reconcile(self, key: Key) -> float | None:
+        context = self.context
+        body = context.cache.get(key)
+        if body is None:
+            metrics.forget(key)
+            return None
+        policy = read(BackupPolicy, body)
+        cluster = find(context, DatabaseCluster, key.namespace, policy.spec.cluster_ref.name)
+        store = find(context, BackupStore, key.namespace, policy.spec.store_ref.name)
+        observed = await self.observe(key, policy, cluster, store)
+        result = await self.begin(body, policy, observed, cluster, store)
+        again = await apply(context, self.type, body, policy.status, result)
+        await self.clear(key, result)
+        if observed.job.ended and result.written:
+            await bury_all(context, key.namespace, policy.metadata.uid)
+        self.export(key, observed)
+        return again
+
+    async def begin(
+        self,
+        body: Body,
+        policy: BackupPolicy,
+        observed: ObservedPolicy,
+        cluster: DatabaseCluster | None,
+        store: BackupStore | None,
+    ) -> PolicyPlan:
+        """Plans, and makes what is due; what the API server refuses is planned without, so that nothing counts as
+
+        taken that was not.
+        """
+        now = self.context.clock()
+        result = plan(policy, observed, now)
+        try:
+            for turn in result.backups:
+                await self.make(body, backup_of(policy, turn))
+        except KubeError as error:
+            told = self.refusal(error, "the DatabaseBackup that is due")
+            observed = replace(observed, obstacle=Obstacle("BackupForbidden", told))
+            result = plan(policy, observed, now)
+            result.again_after = REFUSED_RETRY_SECONDS
+        if result.look is None or cluster is None or store is None:
+            return result
+        try:
+            with reserved(self.context, Operation.CATALOGUE, cluster.status.system_identifier, policy.metadata.uid):
+                await start_job(self.context, body, result, self.look_job(policy, cluster, store, result.look))
+        except KubeError as error:
+            told = self.refusal(error, "the Job that looks after the archive")
+            made = result.backups
+            result = plan(policy, replace(observed, look_obstacle=told), now)
+            result.backups = made
+        return result
+
+    def refusal(self, error: KubeError, what: str) -> str:
+        """The sentence for a request that was refused for good. Raises the error when it was not."""
+        if error.passing or error.namespace_terminating:
+            raise error
+        return f"the API server refused {what}: {error.message}"
+
+    async def make(self, body: Body, manifest: Body) -> None:
+        """Creates a DatabaseBackup, or adopts the one of that name that an earlier look has made."""
+        made = await create_or_adopt(self.context, body, manifest)
+        key = Key("DatabaseBackup", body["metadata"]["namespace"], made["metadata"]["name"])
+        if self.context.cache.put(key, made):
+            self.context.wake(key)
+
+    async def clear(self, key: Key, result: PolicyPlan) -> None:
+        """Ends what is stuck, and deletes objects whose time is over."""
+        client, namespace = self.context.client, key.namespace
+        for job in result.end:
+            await client.delete(JOBS, namespace, job)
+        for name in result.forget:
+            body = self.context.cache.get(Key("DatabaseBackup", namespace, name))
+            if body is not None:
+                await client.delete(DATABASE_BACKUPS, namespace, name, body["metadata"]["uid"])
+
+    async def observe(
+        self, key: Key, policy: BackupPolicy, cluster: DatabaseCluster | None, store: BackupStore | None
+    ) -> ObservedPolicy:
+        """All that the plan has to know."""
+        context, namespace = self.context, key.namespace
+        backups = {each.metadata.name: each for each in all_of(context, DatabaseBackup, namespace)}
+        runs = [run_of(each) for each in backups.values() if is_of(policy, each)]
+        restores = [each for each in all_of(self.context, RestoreRequest, namespace) if concerns(policy, each, backups)]
+        known = self.board.known(key)
+        attempts = open_attempts(policy)
+        return ObservedPolicy(
+            runs=runs,
+            unmoved=self.stalls.unmoved(namespace, runs),
+            obstacle=await self.obstacle(policy, cluster, store, namespace),
+            twin=elder_twin(policy, all_of(self.context, BackupPolicy, namespace)),
+            in_use=named_by_restores(restores),
+            archiver=Archiver(known.report, known.problem),
+            measured=measured(restores),
+            job=await observe_job(context, namespace, look_job(policy), recorded=bool(attempts)),
+            look_obstacle=await self.look_obstacle(policy, cluster, store, restores, backups),
+        )
+
+    async def obstacle(
+        self, policy: BackupPolicy, cluster: DatabaseCluster | None, store: BackupStore | None, namespace: str
+    ) -> Obstacle | None:
+        """Why the policy cannot be in force. A cluster that does not answer, or a full store, is no such reason."""
+        spec = policy.spec
+        if cluster is None:
+            return Obstacle("ClusterNotFound", f"there is no DatabaseCluster {spec.cluster_ref.name}; create it")
+        if store is None:
+            return Obstacle("StoreNotFound", f"there is no BackupStore {spec.store_ref.name}; create it")
+        if credential(cluster, Role.BACKUP) is None:
+            where = f"DatabaseCluster {cluster.metadata.name}"
+            return Obstacle("CredentialsMissing", f"{where} names no credentials.backup; add the Secret of that role")
+        refused = account_refused(self.context.config, spec.job_template.service_account_name)
+        return Obstacle("ServiceAccountRefused", refused) if refused else None
+
+    async def look_obstacle(
+        self,
+        policy: BackupPolicy,
+        cluster: DatabaseCluster | None,
+        store: BackupStore | None,
+        restores: Sequence[RestoreRequest],
+        backups: dict[str, DatabaseBackup],
+    ) -> str:
+        """Why the archive cannot be looked after now; empty when it can."""
+        held = store_obstacle(store, policy.spec.store_ref.name)
+        if held is not None or cluster is None or store is None:
+            return held.message if held is not None else "there is no DatabaseCluster"
+        if read_by_restores(restores, backups) is None:
+            return "a restore has not found out yet which backups it needs"
+        absent = await missing(self.context.client, policy.metadata.namespace, store_wanted(store, catalogue_key=True))
+        if absent:
+            return "; ".join(absent)
+        return no_room(self.context, Operation.CATALOGUE, cluster.status.system_identifier, policy.metadata.uid)
+
+    def look_job(self, policy: BackupPolicy, cluster: DatabaseCluster, store: BackupStore, what: What) -> Body:
+        """The Job of the look that begins now."""
+        config, namespace = self.context.config, policy.metadata.namespace
+        backups = {each.metadata.name: each for each in all_of(self.context, DatabaseBackup, namespace)}
+        restores = [each for each in all_of(self.context, RestoreRequest, namespace) if concerns(policy, each, backups)]
+        return look(
+            policy,
+            cluster,
+            store,
+            what,
+            self.context.clock(),
+            live=under_way(policy, list(backups.values())),
+            in_use=read_by_restores(restores, backups) or [],
+            attempt=1,
+            nonce=secrets.token_hex(16),
+            image=config.images.monitor,
+            image_pull_policy=config.image_pull_policy,
+            image_pull_secrets=tuple(config.image_pull_secrets),
+        )
+
+    def export(self, key: Key, observed: ObservedPolicy) -> None:
+        """Sets the policy's metrics from its status as it was just written."""
+        body = self.context.cache.get(key)
+        if body is None:
+            return
+        policy = read(BackupPolicy, body)
+        latest = policy.status.latest_recoverable
+        moments = [latest.time] if latest is not None else []
+        report = observed.archiver.report
+        if report is not None and report.recovery_point_time is not None and moments:
+            moments.append(report.recovery_point_time)
+        metrics.export(policy, policy.status, observed.archiver, max(moments, default=None))
+
+    def dependents(self, changed: Key) -> list[Key]:
+        """Policies that this object is a backup or a restore of, or that name it, or that share its archive."""
+        cache = self.context.cache
+        keys = [key for key in cache.keys("BackupPolicy", changed.namespace) if key != changed]
+        body = cache.get(changed)
+        if changed.kind in NAMED_IN:
+            field = NAMED_IN[changed.kind]
+            return [key for key in keys if named(cache.get(key), (field,)) == changed.name]
+        if body is None and changed.kind in ("BackupPolicy", "DatabaseBackup"):
+            return keys
+        if changed.kind == "BackupPolicy":
+            return [key for key in keys if archive_of(cache.get(key)) == archive_of(body)]
+        if changed.kind == "DatabaseBackup":
+            return [key for key in keys if uid_of(cache.get(key)) == owner_uid(body)]
+        return keys if changed.kind == "RestoreRequest" else []
+
+
+def all_of(context: OperatorContext, model: type[ResourceModel], namespace: str) -> list[ResourceModel]:
+    """The namespace's objects of a kind; one that cannot be read tells that itself."""
+    found = []
+    for body in context.cache.bodies(model.INFO.kind, namespace):
+        try:
+            found.append(read(model, body))
+        except UnreadableObject:
+            continue
+    return found
+
+
+def is_of(policy: BackupPolicy, backup: DatabaseBackup) -> bool:
+    """Whether the policy has made a DatabaseBackup."""
+    return backup.metadata.labels.get(OWNER_UID_LABEL) == policy.metadata.uid
+
+
+def archive_of(body: Body | None) -> tuple[str, ...]:
+    """Names of cluster and store: two policies that share both share an archive."""
+    return tuple(named(body, (field,)) for field in NAMED_IN.values())
+
+
+def owner_uid(body: Body | None) -> str:
+    return str(((body or {}).get("metadata", {}).get("labels") or {}).get(OWNER_UID_LABEL, ""))
+
+
+def uid_of(body: Body | None) -> str:
+    return str((body or {}).get("metadata", {}).get("uid", ""))

@@ -1,0 +1,120 @@
+"""What is said about a BackupPolicy: its conditions and Events. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from pgwarden.api.conditions import Judgment, Truth, in_progress, judge, ready
+from pgwarden.api.quantities import human_seconds
+from pgwarden.clusters.access import Obstacle
+from pgwarden.jobs.plan import Notice, told
+from pgwarden.jobs.state import ABSENT, JobState
+from pgwarden.policies.looks import ARCHIVE_SOUND
+from pgwarden.policies.recoverable import OBJECTIVES_MET, Measured
+from pgwarden.policies.resource import BackupPolicy
+from pgwarden.policies.runs import BACKING_UP, Run
+from pgwarden.policies.turns import Turn
+from pgwarden.policies.wal import WAL_ARCHIVING, Archiver, wal_archiving
+
+LAST_BACKUP_SUCCEEDED = "LastBackupSucceeded"
+STUCK_SECONDS = 3600.0
+"""A Job whose pod runs and that has not moved for so long is ended."""
+TOLD = (LAST_BACKUP_SUCCEEDED, WAL_ARCHIVING, OBJECTIVES_MET, ARCHIVE_SOUND)
+"""Conditions whose turns are told as Events."""
+
+
+@dataclass(frozen=True)
+class ObservedPolicy:
+    """What is known about a BackupPolicy beside its own object."""
+
+    runs: Sequence[Run] = ()
+    """The DatabaseBackups it has made."""
+    unmoved: Mapping[str, float] = field(default_factory=dict)
+    """Name of a run -> seconds since its progress last moved, by a clock that does not jump."""
+    obstacle: Obstacle | None = None
+    """Why the policy cannot be in force now."""
+    twin: str = ""
+    """An older BackupPolicy of the same cluster and store."""
+    in_use: Collection[str] = ()
+    """DatabaseBackups that a restore names that has not ended."""
+    archiver: Archiver = field(default_factory=Archiver)
+    measured: Measured | None = None
+    """The newest restore of the cluster."""
+    job: JobState = ABSENT
+    """Of the look into the archive that is under way or due."""
+    look_obstacle: str = ""
+    """Why no look into the archive can begin now."""
+
+
+def acceptance(policy: BackupPolicy, observed: ObservedPolicy) -> list[Judgment]:
+    """Ready, Reconciling, Stalled: whether the policy is accepted and in force, whatever came of its runs."""
+    if observed.obstacle is not None:
+        return in_progress(observed.obstacle.reason, observed.obstacle.message)
+    if policy.spec.suspend:
+        return ready("Suspended", "no new backup is taken and nothing is deleted (spec.suspend)")
+    return ready("InForce", "the schedules are in force")
+
+
+def archiving(policy: BackupPolicy, observed: ObservedPolicy, full: Run | None, now: datetime) -> Judgment:
+    """The condition WALArchiving."""
+    wal = policy.status.wal
+    if not policy.spec.wal.enabled or wal is None:
+        message = "wal.enabled is false: only the ends of backups can be recovered"
+        return judge(WAL_ARCHIVING, None, "Disabled", message)
+    return wal_archiving(observed.archiver, wal, full, now)
+
+
+def last_backup(runs: Sequence[Run], waiting: str) -> Judgment:
+    """The condition LastBackupSucceeded: about the newest run that ended."""
+    done = [run for run in runs if run.finished]
+    last = max(done, key=lambda run: (run.made, run.name), default=None)
+    behind = f". Now {waiting}" if waiting else ""
+    if last is None:
+        open_ = next((run for run in runs if not run.finished), None)
+        told_ = f"{open_.name} has not ended ({open_.reason}): {open_.message}" if open_ else "no backup was taken yet"
+        return judge(LAST_BACKUP_SUCCEEDED, None, "NoneEnded", told_)
+    if last.failed:
+        message = f"{last.name} failed ({last.reason}): {last.message}{behind}"
+        return judge(LAST_BACKUP_SUCCEEDED, False, last.reason or "Failed", message)
+    reason = "NothingNew" if last.skipped else "Succeeded"
+    return judge(LAST_BACKUP_SUCCEEDED, True, reason, f"{last.name}: {last.message}{behind}")
+
+
+def is_stuck(run: Run, observed: ObservedPolicy) -> bool:
+    """Whether a run's pod is at work without getting on. One that waits for something is no such case."""
+    at_work = not run.finished and run.job and run.reason == BACKING_UP
+    return bool(at_work) and observed.unmoved.get(run.name, 0.0) > STUCK_SECONDS
+
+
+def ended(stuck: Sequence[Run], observed: ObservedPolicy) -> list[Notice]:
+    """An Event for each run that is ended because it does not get on."""
+    return [
+        Notice(
+            "BackupStuck",
+            f"{run.name} has not got on for {human_seconds(observed.unmoved[run.name] // 60 * 60)}:"
+            f" its Job {run.job} is ended, and another attempt follows. Look at the server's log, and at the store",
+            warning=True,
+        )
+        for run in stuck
+    ]
+
+
+def unusual(start: Sequence[Turn]) -> list[Notice]:
+    """An Event for each backup that is not what a schedule says."""
+    return [Notice("FullTaken", f"{turn.name} is a full backup: {turn.why}") for turn in start if turn.why]
+
+
+def notices(policy: BackupPolicy, judgments: list[Judgment]) -> list[Notice]:
+    """An Event for each turn of Ready and of the outcomes."""
+    return [
+        *told(judgments, policy.status),
+        *(notice for type_ in TOLD for notice in told_of(policy, judgments, type_)),
+    ]
+
+
+def told_of(policy: BackupPolicy, judgments: list[Judgment], type_: str) -> list[Notice]:
+    """The Event of one outcome; that nothing is known yet, or any more, is none."""
+    new = next((judgment for judgment in judgments if judgment.type == type_), None)
+    return told(judgments, policy.status, type_) if new is not None and new.status != Truth.UNKNOWN else []

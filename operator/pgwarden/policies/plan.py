@@ -1,0 +1,218 @@
+"""What to do about a BackupPolicy, and what to say about it. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from pgwarden.api.conditions import Judgment, find, stalled
+from pgwarden.api.durations import parse_duration
+from pgwarden.api.schedule import ScheduleError
+from pgwarden.catalogue.contract import What
+from pgwarden.jobs.plan import Plan, told
+from pgwarden.policies.history import outlived
+from pgwarden.policies.judgments import (
+    ObservedPolicy,
+    acceptance,
+    archiving,
+    ended,
+    is_stuck,
+    last_backup,
+    notices,
+    unusual,
+)
+from pgwarden.policies.looks import Look, in_words, look_after, point
+from pgwarden.policies.recoverable import Measured, calmed, earliest_point, latest_point, objectives, recoverable
+from pgwarden.policies.resource import BackupPolicy, LastBackup, RecoverablePoint, ScheduleStatus
+from pgwarden.policies.runs import Run, RunType, newest
+from pgwarden.policies.turns import VERIFICATION, Turn, Turns, clocks, turns
+from pgwarden.policies.wal import WAL_ARCHIVING, archived_point, refreshed, wal_status
+
+LOOK_AGAIN_SECONDS = 60.0
+
+
+@dataclass
+class PolicyPlan(Plan):
+    """A Plan, and what is to be done with DatabaseBackups and the archive."""
+
+    backups: list[Turn] = field(default_factory=list)
+    """DatabaseBackups to make."""
+    end: list[str] = field(default_factory=list)
+    """Jobs of backups that do not get on."""
+    forget: list[str] = field(default_factory=list)
+    """DatabaseBackup objects to delete."""
+    look: What | None = None
+    """How to look after the archive now."""
+
+
+def plan(policy: BackupPolicy, observed: ObservedPolicy, now: datetime) -> PolicyPlan:
+    """The status of a BackupPolicy, the backups to begin, and the objects to clear away."""
+    try:
+        found = clocks(policy, now)
+    except ScheduleError as error:
+        return refused(policy, "InvalidSchedule", str(error))
+    if observed.twin:
+        message = (
+            f"BackupPolicy {observed.twin} is older and has the same cluster and store: what one keeps the other would"
+            " delete. Put both into one policy, or give this one another BackupStore"
+        )
+        return refused(policy, "PolicyDuplicate", message)
+    accepted = acceptance(policy, observed)
+    in_force = observed.obstacle is None and not policy.spec.suspend
+    wal_before = find(policy.status.conditions, WAL_ARCHIVING)
+    status = policy.status.model_copy(update={"wal": wal_of(policy, observed)})
+    policy = policy.model_copy(update={"status": status})
+    planned = turns(policy, found, observed.runs, wal_before, now)
+    if observed.obstacle is not None:
+        planned.start = []
+        planned.schedules = [each.status for each in found.values()]
+    verification = found.get(VERIFICATION)
+    check_slot = verification.due(now) if verification is not None and in_force else None
+    look = look_after(
+        policy,
+        observed.runs,
+        observed.job,
+        now,
+        verification_due=check_slot is not None,
+        held_up=observed.look_obstacle if in_force else accepted[0].message,
+    )
+    schedules = checked(planned.schedules, look, check_slot)
+    return concluded(policy, observed, planned, schedules, look, accepted, now)
+
+
+def concluded(
+    policy: BackupPolicy,
+    observed: ObservedPolicy,
+    planned: Turns,
+    schedules: list[ScheduleStatus],
+    look: Look,
+    accepted: list[Judgment],
+    now: datetime,
+) -> PolicyPlan:
+    """The plan with everything that is to be said."""
+    before, runs = policy.status, observed.runs
+    full = newest(runs, RunType.FULL)
+    wal = before.wal
+    archived = archived_point(observed.archiver, wal, full) if policy.spec.wal.enabled else None
+    seen = look.report
+    catalogue_latest = point(seen.latest) if seen is not None else None
+    earliest = earliest_point(runs, point(seen.earliest) if seen is not None else known_earliest(policy, runs))
+    latest = latest_point(runs, archived, catalogue_latest or before.latest_recoverable)
+    written = calmed(before.latest_recoverable, latest)
+    if wal is not None and written != before.latest_recoverable:
+        wal = refreshed(wal, observed.archiver)
+    measured = observed.measured or measured_before(policy)
+    numbers, met = objectives(policy, latest, measured, now, pending=first_pending(policy, runs, now))
+    stuck = [run for run in runs if is_stuck(run, observed)]
+    judgments = [
+        *accepted,
+        last_backup(runs, planned.waiting),
+        met,
+        recoverable(earliest, latest, moments=archived is not None),
+        archiving(policy, observed, full, now),
+        *([look.sound] if look.sound is not None else []),
+    ]
+    status = before.model_copy(
+        update={
+            "schedules": schedules,
+            "next_run": next_in_words(schedules),
+            "running": [run.name for run in runs if not run.finished][:8],
+            "last_full": last_of(runs, RunType.FULL) or before.last_full,
+            "last_incremental": last_of(runs, RunType.INCREMENTAL) or before.last_incremental,
+            "last_logical": last_of(runs, RunType.LOGICAL) or before.last_logical,
+            "earliest_recoverable": earliest,
+            "latest_recoverable": written,
+            "wal": wal,
+            "objectives": numbers,
+            "catalogue": look.status,
+            "attempts": look.attempts,
+            "retention": in_words(policy.spec.retention),
+        }
+    )
+    return PolicyPlan(
+        status=status,
+        judgments=judgments,
+        notices=[*notices(policy, judgments), *unusual(planned.start), *ended(stuck, observed)],
+        again_after=again_after(policy, planned, latest, look, now),
+        backups=planned.start,
+        end=[run.job for run in stuck],
+        forget=[run.name for run in outlived(policy, runs, observed.in_use, now)],
+        look=look.start,
+    )
+
+
+def refused(policy: BackupPolicy, reason: str, message: str) -> PolicyPlan:
+    """The plan for a policy that only a person can mend: nothing new begins, what runs goes on."""
+    judgments = stalled(reason, message)
+    return PolicyPlan(status=policy.status, judgments=judgments, notices=told(judgments, policy.status))
+
+
+def wal_of(policy: BackupPolicy, observed: ObservedPolicy) -> object:
+    """The status of WAL archiving, absent where it is not wanted."""
+    return wal_status(policy.status.wal, observed.archiver) if policy.spec.wal.enabled else None
+
+
+def last_of(runs: Sequence[Run], type_: RunType) -> LastBackup | None:
+    run = newest(runs, type_)
+    if run is None or run.ended is None:
+        return None
+    return LastBackup(
+        name=run.name, backup_id=run.backup_id, time=run.ended, stored_bytes=run.stored_bytes, size=run.size
+    )
+
+
+def known_earliest(policy: BackupPolicy, runs: Sequence[Run]) -> RecoverablePoint | None:
+    """The earliest moment that the last look found; without any look the backups tell."""
+    looked = policy.status.catalogue is not None and policy.status.catalogue.time is not None
+    return policy.status.earliest_recoverable if looked else None
+
+
+def measured_before(policy: BackupPolicy) -> Measured | None:
+    """The restore that was last measured: its object may be gone."""
+    known = policy.status.objectives
+    if known is None or known.measured_recovery_seconds is None or known.measured_time is None:
+        return None
+    return Measured(known.measured_by, known.measured_recovery_seconds, known.measured_time)
+
+
+def first_pending(policy: BackupPolicy, runs: Sequence[Run], now: datetime) -> bool:
+    """Whether it is too early to say that nothing can be recovered."""
+    made = policy.metadata.creation_timestamp
+    young = made is not None and now - made < parse_duration(policy.spec.objectives.recovery_point)
+    return young and not any(run.finished for run in runs)
+
+
+def checked(schedules: list[ScheduleStatus], look: Look, slot: datetime | None) -> list[ScheduleStatus]:
+    """The schedules, that of the verification with its slot taken once a check has begun."""
+    if slot is None or look.start is not What.VERIFY:
+        return schedules
+    return [
+        each.model_copy(update={"last_schedule_time": slot}) if each.name == VERIFICATION else each
+        for each in schedules
+    ]
+
+
+def next_in_words(schedules: Sequence[ScheduleStatus]) -> str:
+    """The next backup for people: `Full 2026-11-24T01:32:10Z`."""
+    coming = [(each.next_run_time, each.name) for each in schedules if each.next_run_time and each.name != VERIFICATION]
+    if not coming:
+        return ""
+    moment, type_ = min(coming)
+    return f"{type_} {moment:%Y-%m-%dT%H:%M:%SZ}"
+
+
+def again_after(
+    policy: BackupPolicy, planned: Turns, latest: RecoverablePoint | None, look: Look, now: datetime
+) -> float | None:
+    """When to look again: at the next turn, the next look into the archive, or when an objective will be missed."""
+    seconds = [planned.seconds] if planned.seconds is not None else []
+    if latest is not None:
+        missed = latest.time + parse_duration(policy.spec.objectives.recovery_point) - now
+        seconds.append(missed.total_seconds() + 1.0)
+    if look.status.next_time is not None:
+        seconds.append((look.status.next_time - now).total_seconds())
+    if planned.waiting or policy.spec.wal.enabled:
+        seconds.append(LOOK_AGAIN_SECONDS)
+    coming = [each for each in seconds if each > 0]
+    return max(1.0, min(coming)) if coming else None

@@ -1,0 +1,131 @@
+"""From when to when the data can be brought back, and whether that is good enough. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from pgwarden.api.conditions import Judgment, judge
+from pgwarden.api.durations import parse_duration
+from pgwarden.api.quantities import human_seconds
+from pgwarden.policies.resource import BackupPolicy, ObjectivesStatus, RecoverablePoint
+from pgwarden.policies.runs import Run, RunType, newest
+
+OBJECTIVES_MET = "ObjectivesMet"
+RECOVERABLE = "Recoverable"
+CALM = timedelta(minutes=5)
+"""Numbers that always move are written no more often than this."""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A restore of the cluster that was done."""
+
+    name: str
+    seconds: float
+    time: datetime
+
+
+def latest_point(
+    runs: Sequence[Run], archived: RecoverablePoint | None, catalogue: RecoverablePoint | None
+) -> RecoverablePoint | None:
+    """The newest recoverable moment: of a backup, of WAL that goes on from one, or as the archive was last read."""
+    found = [point for point in (archived, catalogue) if point is not None]
+    last = newest(runs, *RunType)
+    if last is not None and last.ended is not None:
+        found.append(RecoverablePoint(time=last.ended, lsn=last.stop_lsn or None))
+    return max(found, key=lambda point: point.time, default=None)
+
+
+def earliest_point(runs: Sequence[Run], catalogue: RecoverablePoint | None) -> RecoverablePoint | None:
+    """The oldest recoverable moment: as the archive was last read, or else of the oldest backup that is known."""
+    if catalogue is not None:
+        return catalogue
+    ended = [(run.ended, run.stop_lsn) for run in runs if run.restorable and run.ended is not None]
+    first = min(ended, default=None)
+    return RecoverablePoint(time=first[0], lsn=first[1] or None) if first is not None else None
+
+
+def calmed(before: RecoverablePoint | None, after: RecoverablePoint | None) -> RecoverablePoint | None:
+    """`after`, or `before` where it has moved by less than five minutes: at rest nothing is written."""
+    if before is None or after is None or abs(after.time - before.time) >= CALM:
+        return after
+    return before
+
+
+def recoverable(earliest: RecoverablePoint | None, latest: RecoverablePoint | None, *, moments: bool) -> Judgment:
+    """The condition Recoverable; `moments` tells that WAL makes every moment between the two recoverable."""
+    if earliest is None or latest is None:
+        return judge(RECOVERABLE, False, "NothingYet", "there is no restorable backup yet")
+    between = "any moment" if moments else "the end of any backup"
+    message = f"the data can be brought back to {between} since {shown(earliest.time)}"
+    return judge(RECOVERABLE, True, "WindowOpen", message)
+
+
+def objectives(
+    policy: BackupPolicy, latest: RecoverablePoint | None, measured: Measured | None, now: datetime, *, pending: bool
+) -> tuple[ObjectivesStatus, Judgment]:
+    """The numbers and the condition ObjectivesMet. `pending` tells that the first backup may still be under way."""
+    point = parse_duration(policy.spec.objectives.recovery_point)
+    duration = parse_duration(policy.spec.objectives.recovery_time)
+    age = max(timedelta(), now - latest.time) if latest is not None else None
+    status = ObjectivesStatus(
+        recovery_point_seconds=int(point.total_seconds()),
+        recovery_time_seconds=int(duration.total_seconds()),
+        measured_recovery_seconds=round(measured.seconds) if measured is not None else None,
+        measured_time=measured.time if measured is not None else None,
+        measured_by=measured.name if measured is not None else "",
+    )
+    return status, objectives_met(policy, latest, age, measured, pending=pending)
+
+
+def objectives_met(
+    policy: BackupPolicy,
+    latest: RecoverablePoint | None,
+    age: timedelta | None,
+    measured: Measured | None,
+    *,
+    pending: bool,
+) -> Judgment:
+    """The condition ObjectivesMet. Its sentence names moments, not ages: it stays the same while nothing happens."""
+    wanted = policy.spec.objectives
+    if latest is None or age is None:
+        if pending:
+            return judge(OBJECTIVES_MET, None, "FirstBackupPending", "the first backup has not ended yet")
+        message = "nothing can be recovered: no backup has succeeded. LastBackupSucceeded says what keeps them"
+        return judge(OBJECTIVES_MET, False, "NothingRecoverable", message)
+    if age > parse_duration(wanted.recovery_point):
+        message = (
+            f"the newest recoverable moment is {shown(latest.time)}, longer ago than recoveryPoint allows"
+            f" ({wanted.recovery_point}). LastBackupSucceeded and WALArchiving say why"
+        )
+        return judge(OBJECTIVES_MET, False, "RecoveryPointMissed", message)
+    if measured is None:
+        message = (
+            f"what could be lost is less than recoveryPoint ({wanted.recovery_point}); how long a restore takes is"
+            " not known: none of this cluster was done yet. Restore it into a new instance once"
+        )
+        return judge(OBJECTIVES_MET, None, "RecoveryTimeUnknown", message)
+    took = f"the restore {measured.name} took {human_seconds(measured.seconds)} on {shown(measured.time)}"
+    if measured.seconds > parse_duration(wanted.recovery_time).total_seconds():
+        message = f"{took}, and recoveryTime is {wanted.recovery_time}"
+        return judge(OBJECTIVES_MET, False, "RecoveryTimeMissed", message)
+    message = (
+        f"what could be lost is less than recoveryPoint ({wanted.recovery_point}); {took}, less than recoveryTime"
+        f" ({wanted.recovery_time})"
+    )
+    return judge(OBJECTIVES_MET, True, "Met", message)
+
+
+def shown(moment: datetime) -> str:
+    """A moment for people."""
+    return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
+
+
+def roughly(age: timedelta) -> str:
+    """An age that seldom changes: what is below ten seconds, a minute, five minutes is called so."""
+    for bound in (10, 60, 300):
+        if age.total_seconds() < bound:
+            return f"under {human_seconds(bound)}"
+    return human_seconds(age.total_seconds() // 300 * 300)

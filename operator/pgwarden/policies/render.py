@@ -1,0 +1,115 @@
+"""The DatabaseBackups that a policy makes, and the Job that looks after its archive. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from pgwarden.api.model import API_VERSION
+from pgwarden.catalogue.contract import CatalogueTask, VerifySettings, What
+from pgwarden.clusters.resource import DatabaseCluster
+from pgwarden.jobs.files import ArchiveIdentity
+from pgwarden.jobs.names import MANAGED_BY, MANAGED_BY_LABEL, OWNER_UID_LABEL, label_value
+from pgwarden.jobs.render import JobRequest, Manifest, Owner, render, render_job
+from pgwarden.jobs.task import ObjectRef, Task
+from pgwarden.policies.looks import look_job, retention_settings
+from pgwarden.policies.resource import BackupPolicy
+from pgwarden.policies.runs import POLICY_LABEL, REASON_ANNOTATION, SCHEDULED_TIME_ANNOTATION, TYPE_LABEL, RunType
+from pgwarden.policies.turns import Turn
+from pgwarden.stores.access import location, mounts, volumes
+from pgwarden.stores.resource import BackupStore
+
+
+def owner_of(policy: BackupPolicy) -> Owner:
+    metadata = policy.metadata
+    return Owner("BackupPolicy", metadata.namespace, metadata.name, metadata.uid)
+
+
+def backup(policy: BackupPolicy, turn: Turn) -> Manifest:
+    """The DatabaseBackup of a turn."""
+    spec = policy.spec
+    wanted: dict[str, Any] = {
+        "clusterRef": spec.cluster_ref.to_json(),
+        "storeRef": spec.store_ref.to_json(),
+        "type": turn.type.value,
+        "compression": spec.compression.to_json(),
+        "jobTemplate": spec.job_template.to_json(),
+    }
+    if turn.type.physical:
+        wanted |= {"from": spec.from_.value, "maxRateKiB": spec.max_rate_kib}
+    if turn.type is RunType.LOGICAL and spec.logical is not None:
+        wanted["logical"] = spec.logical.to_json()
+    if turn.type is RunType.INCREMENTAL and turn.parent:
+        wanted["parent"] = turn.parent
+    annotations = {SCHEDULED_TIME_ANNOTATION: f"{turn.slot.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"}
+    if turn.why:
+        annotations[REASON_ANNOTATION] = turn.why
+    return render(
+        "policies/backup.yaml.j2",
+        api_version=API_VERSION,
+        name=turn.name,
+        namespace=policy.metadata.namespace,
+        labels={
+            MANAGED_BY_LABEL: MANAGED_BY,
+            OWNER_UID_LABEL: policy.metadata.uid,
+            POLICY_LABEL: label_value(policy.metadata.name),
+            TYPE_LABEL: turn.type.value.lower(),
+        },
+        annotations=annotations,
+        owner=owner_of(policy).reference(),
+        spec=wanted,
+    )
+
+
+def look(
+    policy: BackupPolicy,
+    cluster: DatabaseCluster,
+    store: BackupStore,
+    what: What,
+    now: datetime,
+    *,
+    live: Sequence[str],
+    in_use: Sequence[str],
+    attempt: int,
+    nonce: str,
+    image: str,
+    image_pull_policy: str,
+    image_pull_secrets: tuple[str, ...],
+) -> Manifest:
+    """The Job that looks after the archive; the operator's own image will do."""
+    owner = owner_of(policy)
+    verification = policy.spec.verification
+    payload = CatalogueTask(
+        what=what,
+        archive=ArchiveIdentity(
+            namespace=cluster.metadata.namespace, cluster=cluster.metadata.name, cluster_uid=cluster.metadata.uid
+        ),
+        store=location(store, catalogue_key=True),
+        now=now,
+        retention=retention_settings(policy.spec.retention),
+        live=list(live),
+        in_use=list(in_use),
+        verify=VerifySettings(at_most=verification.backups, max_rate_kib=verification.max_rate_kib),
+    )
+    task = Task(
+        operation=payload.OPERATION,
+        nonce=nonce,
+        object=ObjectRef(kind=owner.kind, namespace=owner.namespace, name=owner.name, uid=owner.uid),
+        attempt=attempt,
+        payload=payload.model_dump(mode="json", by_alias=True),
+    )
+    request = JobRequest(
+        name=look_job(policy),
+        owner=owner,
+        task=task,
+        image=image,
+        template=policy.spec.job_template,
+        cluster=cluster.metadata.name,
+        system_identifier=cluster.status.system_identifier,
+        image_pull_policy=image_pull_policy,
+        image_pull_secrets=image_pull_secrets,
+        volumes=tuple(volumes(store, catalogue_key=True)),
+        mounts=tuple(mounts(store, catalogue_key=True)),
+    )
+    return render_job("jobs/job.yaml.j2", request)

@@ -1,0 +1,403 @@
+"""BackupPolicy: when a cluster is backed up, what is kept, and whether the objectives hold."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Annotated, ClassVar
+
+from pydantic import Field
+
+from pgwarden.api.durations import Duration
+from pgwarden.api.model import LSN, Column, KindInfo, Model, ObjectName, Resource, Word
+from pgwarden.api.references import JobTemplate, LocalReference, ResourceRequirements, rules
+from pgwarden.api.status import WorkStatus
+from pgwarden.backups.resource import BackupSource, Compression
+from pgwarden.logical.resource import LOGICAL_RULES, Logical
+
+FIVE_FIELDS = r"^\\s*(\\S+\\s+){4}\\S+\\s*$"
+
+
+class ScheduleSpec(Model):
+    """When something runs."""
+
+    schedule: Annotated[
+        str,
+        Field(
+            min_length=9,
+            max_length=128,
+            json_schema_extra=rules(
+                (
+                    f"self.matches('{FIVE_FIELDS}')",
+                    "a schedule has the five fields minute, hour, day of the month, month and day of the week,"
+                    " for example 30 1 * * *",
+                )
+            ),
+        ),
+    ]
+    """Cron expression with five fields."""
+    time_zone: Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_+/-]+$")] = "UTC"
+    """Time zone of the expression, by its name in the IANA database, for example Europe/Berlin."""
+    jitter_seconds: Annotated[int | None, Field(ge=0, le=86400)] = None
+    """Each policy runs later than the expression says, by its own constant part of so many seconds, so that not all run
+    at once. Without it at most a tenth of the time between two runs, and five minutes."""
+    starting_deadline_seconds: Annotated[int | None, Field(ge=60, le=31536000)] = None
+    """How late a run may still start when it was missed; without it until the next one. However many were missed, one
+    is run."""
+    suspend: bool = False
+    """Holds these runs back."""
+
+
+class Schedules(Model):
+    """When which backups are taken."""
+
+    full: ScheduleSpec | None = None
+    """Full physical backups, for example daily."""
+    incremental: ScheduleSpec | None = None
+    """What changed since an earlier backup, for example hourly; PostgreSQL 17 and later."""
+    logical: ScheduleSpec | None = None
+    """pg_dump of the databases, for example weekly."""
+
+
+class IncrementalChain(StrEnum):
+    FULL = "Full"
+    PREVIOUS = "Previous"
+
+
+class IncrementalOptions(Model):
+    """What incremental backups are taken on."""
+
+    chain: IncrementalChain = IncrementalChain.FULL
+    """Full: on the last full backup, so that a restore combines two. Previous: on the last backup, which is smaller
+    each time, and a restore combines all since the full."""
+    max_chain: Annotated[int, Field(ge=1, le=62)] = 24
+    """Previous: so many incrementals at most stand on one another; then one is taken on the full again."""
+
+
+class WAL(Model):
+    """Continuous archiving: makes every moment between two backups recoverable."""
+
+    enabled: bool = False
+    """Runs an archiver for this policy. When it is turned off, drop the replication slot that the status names."""
+    tail_seconds: Annotated[int, Field(ge=1, le=3600)] = 5
+    """How long WAL waits at most until it goes to the store."""
+    spool_mib: Annotated[int, Field(ge=16, le=4096)] = 64
+    """Most MiB of WAL in memory that the store has not taken yet; beyond it the server keeps the WAL."""
+    uploads: Annotated[int, Field(ge=1, le=16)] = 4
+    """Uploads at a time."""
+    resources: ResourceRequirements | None = None
+    """CPU and memory of the archiver."""
+
+
+class Retention(Model):
+    """What is kept. Nothing is deleted before a newer backup can take its place."""
+
+    window: Annotated[str, Field(min_length=2, max_length=8, pattern=r"^[0-9]{1,6}[smhdw]$")] = "30d"
+    """Every moment of it stays recoverable, for example 30d."""
+    minimum_fulls: Annotated[int, Field(ge=1, le=1000)] = 2
+    """So many restorable full backups are kept, however old they are."""
+    daily: Annotated[int, Field(ge=0, le=1000)] = 0
+    """Beyond the window, the last full backup of each of so many days."""
+    weekly: Annotated[int, Field(ge=0, le=1000)] = 0
+    """The same for weeks."""
+    monthly: Annotated[int, Field(ge=0, le=1000)] = 0
+    """The same for months."""
+    yearly: Annotated[int, Field(ge=0, le=1000)] = 0
+    """The same for years."""
+
+
+class Verification(Model):
+    """Reading stored objects again, to find what has rotted."""
+
+    schedule: ScheduleSpec | None = None
+    """When; without it never."""
+    backups: Annotated[int, Field(ge=1, le=100)] = 1
+    """So many backups each time: those that were not read for the longest."""
+    max_rate_kib: Annotated[int, Field(ge=0, le=1048576)] = 0
+    """Most KiB read a second; 0 is no limit."""
+
+
+class Objectives(Model):
+    """What the backups are for; judged all the time."""
+
+    recovery_point: Duration = "1h"
+    """How much may be lost at most: the age of the newest recoverable moment."""
+    recovery_time: Duration = "30m"
+    """How long a restore may take; judged by restores that were done."""
+
+
+class BackupPolicySpec(Model):
+    """When which backups are taken of what, where to, and how long they are kept."""
+
+    cluster_ref: LocalReference
+    """The DatabaseCluster."""
+    store_ref: LocalReference
+    """The BackupStore."""
+    schedules: Schedules = Field(default_factory=Schedules)
+    """When which backups are taken."""
+    incremental: IncrementalOptions = Field(default_factory=IncrementalOptions)
+    """What incremental backups are taken on."""
+    logical: Annotated[Logical | None, Field(json_schema_extra=LOGICAL_RULES)] = None
+    """How logical backups are taken."""
+    wal: WAL = Field(default_factory=WAL)
+    """Continuous archiving."""
+    compression: Compression = Field(default_factory=Compression)
+    """How backups and WAL are compressed."""
+    max_rate_kib: Annotated[int, Field(ge=0, le=1048576)] = 0
+    """Most KiB a second that PostgreSQL sends for a backup (MAX_RATE): 0 is no limit, else at least 32."""
+    from_: BackupSource = BackupSource.PRIMARY
+    """PreferReplica: from the first of the cluster's replicas that can serve; the primary when none can."""
+    retention: Retention = Field(default_factory=Retention)
+    """What is kept."""
+    verification: Verification = Field(default_factory=Verification)
+    """Reading stored objects again."""
+    objectives: Objectives = Field(default_factory=Objectives)
+    """What the backups are for."""
+    history_limit: Annotated[int, Field(ge=0, le=1000)] = 24
+    """So many DatabaseBackup objects are kept beside the running, the failed, and the fulls of the window. The backups
+    themselves are retention's."""
+    failed_history_days: Annotated[int, Field(ge=0, le=365)] = 7
+    """So long objects of failed backups are kept."""
+    job_template: JobTemplate = Field(default_factory=JobTemplate)
+    """What the pods of backups, of the archiver and of looks into the archive get."""
+    suspend: bool = False
+    """Stops new backups and deletions. WAL archiving goes on: without it WAL would pile up on the server."""
+
+
+class ScheduleStatus(Model):
+    """One schedule as it is in force."""
+
+    name: Word
+    """Full, Incremental, Logical or Verification."""
+    schedule: Annotated[str, Field(max_length=128)]
+    """The cron expression."""
+    time_zone: Annotated[str, Field(max_length=64)]
+    """Its time zone."""
+    jitter_seconds: int = 0
+    """How much later than the expression says this policy runs."""
+    next_run_time: datetime | None = None
+    """When it runs next; absent while it is held back."""
+    since: datetime
+    """When this schedule was first seen: earlier turns are not made up for."""
+    last_schedule_time: datetime | None = None
+    """The turn that was run last, as the expression names it, without jitter."""
+    clock_resets: int = 0
+    """How often the clock was found to have gone back by more than one turn."""
+
+
+class LastBackup(Model):
+    """The newest successful backup of a type."""
+
+    name: Annotated[str, Field(max_length=253)] = ""
+    """Its DatabaseBackup."""
+    backup_id: Word = ""
+    """Name of its folder in the store."""
+    time: datetime
+    """When it ended."""
+    stored_bytes: int = 0
+    """Its size in the store."""
+    size: Word = ""
+    """The same for people."""
+
+
+class RecoverablePoint(Model):
+    """A moment that the data can be brought back to."""
+
+    time: datetime
+    """By the server's clock."""
+    lsn: LSN | None = None
+    """The WAL position."""
+
+
+class WALStatus(Model):
+    """The archiver as it was last heard of; numbers are as old as five minutes."""
+
+    state: Word = ""
+    """Streaming when all is well."""
+    since: datetime | None = None
+    """Since when."""
+    message: Annotated[str, Field(max_length=1024)] = ""
+    """What happened and what to do now."""
+    server: Annotated[str, Field(max_length=260)] = ""
+    """Where WAL is taken from."""
+    timeline: int | None = None
+    """Of the server."""
+    acknowledged: LSN | None = None
+    """The store holds all WAL up to here."""
+    lag: Word = ""
+    """How old the newest recoverable moment is, roughly."""
+    lag_seconds: int | None = None
+    """The same in seconds."""
+    lag_bytes: int | None = None
+    """WAL that the store does not hold yet, rounded."""
+    spool_bytes: int | None = None
+    """Of it in the archiver's memory, rounded."""
+    slot: Word = ""
+    """The replication slot."""
+    slot_state: Word = ""
+    """reserved, extended, unreserved or lost."""
+    gaps: int = 0
+    """How many gaps the archive has."""
+    last_gap: Annotated[str, Field(max_length=1024)] = ""
+    """The newest one: from where to where, and why."""
+    last_gap_end: LSN | None = None
+    """Where it ends."""
+    last_gap_timeline: int | None = None
+    """On which timeline."""
+    warnings: Annotated[list[Annotated[str, Field(max_length=1024)]], Field(max_length=8)] = Field(default_factory=list)
+    """Settings of the server that will hurt one day."""
+
+
+class ObjectivesStatus(Model):
+    """The numbers behind ObjectivesMet."""
+
+    recovery_point_seconds: int = 0
+    """What is wanted."""
+    recovery_time_seconds: int = 0
+    """What is wanted."""
+    measured_recovery_seconds: int | None = None
+    """How long the last restore of this cluster took."""
+    measured_time: datetime | None = None
+    """When that was."""
+    measured_by: Annotated[str, Field(max_length=253)] = ""
+    """The RestoreRequest."""
+
+
+class CatalogueStatus(Model):
+    """What the last look into the archive found."""
+
+    time: datetime | None = None
+    """When it was."""
+    next_time: datetime | None = None
+    """When the next one is due."""
+    job: Annotated[str, Field(max_length=63)] = ""
+    """The Job that looks, or looked last."""
+    what: Word = ""
+    """prune, or verify where objects were read again."""
+    failures: int = 0
+    """How often it has failed in a row."""
+    fulls: int = 0
+    """Full backups in the archive."""
+    incrementals: int = 0
+    """Incremental backups in the archive."""
+    logicals: int = 0
+    """Logical backups in the archive."""
+    restorable: int = 0
+    """Physical backups that can be restored now."""
+    stored_bytes: int = 0
+    """Size of backups and WAL in the store, rounded."""
+    size: Word = ""
+    """The same for people."""
+    gaps: int = 0
+    """Gaps in the archived WAL."""
+    flawed: Annotated[list[Annotated[str, Field(max_length=256)]], Field(max_length=8)] = Field(default_factory=list)
+    """Backups that cannot be relied upon, each with why; the first few."""
+    troubles: Annotated[list[Annotated[str, Field(max_length=256)]], Field(max_length=8)] = Field(default_factory=list)
+    """Objects in the archive that could not be understood or believed; the first few."""
+    deleted_backups: int = 0
+    """Backups that the last look deleted because they had expired."""
+    deleted_bytes: int = 0
+    """Bytes that it freed."""
+    held: Annotated[str, Field(max_length=1024)] = ""
+    """Why nothing expires, or what the store would not delete; empty when all is as it should be."""
+    last_check_time: datetime | None = None
+    """When objects were last read again."""
+    last_check_backup: Word = ""
+    """Of which backup."""
+    last_check_passed: bool | None = None
+    """Whether they were as they had been written."""
+
+
+class BackupPolicyStatus(WorkStatus):
+    """What is in force, and what came of it."""
+
+    schedules: Annotated[
+        list[ScheduleStatus],
+        Field(
+            max_length=4, json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]}
+        ),
+    ] = Field(default_factory=list)
+    """The schedules as they are in force."""
+    next_run: Annotated[str, Field(max_length=128)] = ""
+    """The next backup, for people: type and time."""
+    running: Annotated[list[ObjectName], Field(max_length=8)] = Field(default_factory=list)
+    """DatabaseBackups that have not ended."""
+    last_full: LastBackup | None = None
+    """The newest restorable full backup."""
+    last_incremental: LastBackup | None = None
+    """The newest restorable incremental backup."""
+    last_logical: LastBackup | None = None
+    """The newest complete logical backup."""
+    earliest_recoverable: RecoverablePoint | None = None
+    """The data can be brought back to any moment from here ..."""
+    latest_recoverable: RecoverablePoint | None = None
+    """... up to here, but for gaps. At most five minutes old; the metrics tell it exactly."""
+    wal: WALStatus | None = None
+    """The archiver."""
+    objectives: ObjectivesStatus | None = None
+    """The numbers behind ObjectivesMet."""
+    catalogue: CatalogueStatus | None = None
+    """What the last look into the archive found."""
+    retention: Annotated[str, Field(max_length=512)] = ""
+    """What is kept, in words."""
+
+
+class BackupPolicy(Resource):
+    """When a cluster is backed up, what is kept, and whether the objectives hold. Deleting it deletes no backup."""
+
+    INFO: ClassVar[KindInfo] = KindInfo(
+        kind="BackupPolicy",
+        plural="backuppolicies",
+        short_names=("bkp",),
+        summary="When a cluster is backed up, what is kept, and whether the objectives hold. Deleting it deletes no"
+        " backup.",
+        columns=(
+            Column(name="Cluster", path=".spec.clusterRef.name"),
+            Column(name="Ready", path='.status.conditions[?(@.type=="Ready")].status'),
+            Column(name="Last Full", path=".status.lastFull.time", type="date"),
+            Column(name="Last Incr", path=".status.lastIncremental.time", type="date"),
+            Column(name="From", path=".status.earliestRecoverable.time", type="date"),
+            Column(name="To", path=".status.latestRecoverable.time", type="date"),
+            Column(name="WAL Lag", path=".status.wal.lag"),
+            Column(name="Objectives", path='.status.conditions[?(@.type=="ObjectivesMet")].status'),
+            Column(name="Next Run", path=".status.nextRun"),
+            Column(name="Store", path=".spec.storeRef.name", priority=1),
+            Column(name="Last Logical", path=".status.lastLogical.time", type="date", priority=1),
+            Column(name="Last Backup", path='.status.conditions[?(@.type=="LastBackupSucceeded")].reason', priority=1),
+            Column(name="WAL", path='.status.conditions[?(@.type=="WALArchiving")].reason', priority=1),
+            Column(name="In Store", path=".status.catalogue.size", priority=1),
+            Column(name="Message", path='.status.conditions[?(@.type=="ObjectivesMet")].message', priority=1),
+            Column(name="Age", path=".metadata.creationTimestamp", type="date"),
+        ),
+    )
+
+    spec: Annotated[
+        BackupPolicySpec,
+        Field(
+            json_schema_extra=rules(
+                (
+                    "self.clusterRef == oldSelf.clusterRef",
+                    "clusterRef of a BackupPolicy cannot be changed; make a new policy for the other cluster",
+                ),
+                (
+                    "has(self.schedules.full) || has(self.schedules.logical)",
+                    "give schedules.full or schedules.logical: without either nothing is ever backed up",
+                ),
+                (
+                    "!has(self.schedules.incremental) || has(self.schedules.full)",
+                    "incremental backups stand on full ones: add schedules.full",
+                ),
+                (
+                    "!self.wal.enabled || has(self.schedules.full)",
+                    "archived WAL is of use only after a full backup: add schedules.full",
+                ),
+                (
+                    "self.maxRateKiB == 0 || self.maxRateKiB >= 32",
+                    "maxRateKiB is 0 (no limit) or at least 32, the least that PostgreSQL accepts",
+                ),
+            )
+        ),
+    ]
+    """What is wanted."""
+    status: BackupPolicyStatus = Field(default_factory=BackupPolicyStatus)
+    """What is."""

@@ -1,0 +1,124 @@
+"""The DatabaseBackups of a policy as its plan sees them, and what they are called. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+
+from pgwarden.api.conditions import READY, STALLED, Truth, find
+from pgwarden.api.status import Attempt
+from pgwarden.backups.resource import DatabaseBackup
+from pgwarden.jobs.names import NAME_LENGTH, job_name
+
+POLICY_LABEL = "pgwarden.dev/policy"
+TYPE_LABEL = "pgwarden.dev/backup-type"
+SCHEDULED_TIME_ANNOTATION = "pgwarden.dev/scheduled-time"
+REASON_ANNOTATION = "pgwarden.dev/reason"
+NOTHING_NEW = "NothingNew"
+BACKING_UP = "BackingUp"
+EPOCH = datetime.fromtimestamp(0, UTC)
+
+
+class RunType(StrEnum):
+    FULL = "Full"
+    INCREMENTAL = "Incremental"
+    LOGICAL = "Logical"
+
+    @property
+    def physical(self) -> bool:
+        return self is not RunType.LOGICAL
+
+
+@dataclass(frozen=True)
+class Run:
+    """One DatabaseBackup of the policy."""
+
+    name: str
+    type: RunType
+    made: datetime
+    """When the object was made."""
+    finished: bool = False
+    restorable: bool = False
+    skipped: bool = False
+    """Nothing was written since the parent, so there was nothing to back up."""
+    reason: str = ""
+    message: str = ""
+    backup_id: str = ""
+    ended: datetime | None = None
+    """When a successful one ended: the moment it can be restored to."""
+    timeline: int = 0
+    start_lsn: str = ""
+    stop_lsn: str = ""
+    stored_bytes: int = 0
+    size: str = ""
+    parent: str = ""
+    chain_length: int = 1
+    """How many backups a restore of it needs."""
+    progress: int = 0
+    """How much of it is done, while it runs."""
+    job: str = ""
+    """The Job of the attempt that is under way."""
+
+    @property
+    def failed(self) -> bool:
+        return self.finished and not self.restorable and not self.skipped
+
+    @property
+    def when(self) -> datetime:
+        """When it ended, or when it was made."""
+        return self.ended or self.made
+
+
+def run_of(backup: DatabaseBackup) -> Run:
+    """What a plan has to know of a DatabaseBackup."""
+    status = backup.status
+    restorable, ready, stuck = (find(status.conditions, type_) for type_ in ("Restorable", READY, STALLED))
+    judged = restorable is not None and restorable.status != Truth.UNKNOWN
+    good = restorable is not None and restorable.status == Truth.TRUE
+    return Run(
+        name=backup.metadata.name,
+        type=RunType(backup.spec.type),
+        made=backup.metadata.creation_timestamp or EPOCH,
+        finished=judged or (stuck is not None and stuck.status == Truth.TRUE),
+        restorable=good,
+        skipped=judged and not good and restorable is not None and restorable.reason == NOTHING_NEW,
+        reason=ready.reason if ready is not None else "",
+        message=ready.message if ready is not None else "",
+        backup_id=status.backup_id,
+        ended=status.completion_time if good else None,
+        timeline=status.timeline or 0,
+        start_lsn=status.start_lsn or "",
+        stop_lsn=status.stop_lsn or "",
+        stored_bytes=status.stored_bytes or 0,
+        size=status.size,
+        parent=status.parent,
+        chain_length=status.chain_length or 1,
+        progress=status.progress.done if status.progress is not None else 0,
+        job=open_job(status.attempts),
+    )
+
+
+def open_job(attempts: Sequence[Attempt]) -> str:
+    """Name of the Job of the attempt that has not ended; empty when there is none."""
+    return attempts[-1].job if attempts and attempts[-1].completion_time is None else ""
+
+
+def newest(runs: Iterable[Run], *types: RunType) -> Run | None:
+    """The newest restorable run of these types."""
+    found = [run for run in runs if run.restorable and run.type in types]
+    return max(found, key=lambda run: (run.when, run.name), default=None)
+
+
+def unfinished(runs: Iterable[Run], *, physical: bool) -> list[Run]:
+    """Runs that have not ended, oldest first: physical ones, or logical ones."""
+    found = [run for run in runs if not run.finished and run.type.physical is physical]
+    return sorted(found, key=lambda run: (run.made, run.name))
+
+
+def run_name(policy: str, uid: str, type_: RunType, slot: datetime, *identity: str) -> str:
+    """`<policy>-<type>-<UTC time of the slot>-<hash>`: the same for every look at the same slot."""
+    tail = f"-{type_.value.lower()}-{slot.astimezone(UTC):%Y%m%d-%H%M}"
+    head = policy[: NAME_LENGTH - len(tail)].rstrip("-.")
+    return job_name(head + tail, "BackupPolicy", uid, type_.value, slot.isoformat(), *identity)

@@ -1,0 +1,101 @@
+"""What other objects of the namespace mean to a policy: restores that read its archive, backups under way. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+
+from pgwarden.api.conditions import READY, STALLED, is_true
+from pgwarden.backups.resource import DatabaseBackup
+from pgwarden.policies.recoverable import Measured
+from pgwarden.policies.resource import BackupPolicy
+from pgwarden.policies.runs import run_of
+from pgwarden.restores.resource import RestoreRequest
+
+NEVER = datetime.fromtimestamp(0, UTC)
+
+
+def same_archive(policy: BackupPolicy, backup: DatabaseBackup) -> bool:
+    """Whether a backup lies, or is to lie, in the policy's archive."""
+    mine, its = policy.spec, backup.spec
+    return (mine.cluster_ref, mine.store_ref) == (its.cluster_ref, its.store_ref)
+
+
+def elder_twin(policy: BackupPolicy, others: Sequence[BackupPolicy]) -> str:
+    """Name of the oldest other policy of the same cluster and store that is older than this one; empty without one."""
+
+    def age(each: BackupPolicy) -> tuple[datetime, str]:
+        return each.metadata.creation_timestamp or NEVER, each.metadata.uid
+
+    older = [
+        each
+        for each in others
+        if each.metadata.uid != policy.metadata.uid
+        and each.spec.cluster_ref == policy.spec.cluster_ref
+        and each.spec.store_ref == policy.spec.store_ref
+        and age(each) < age(policy)
+    ]
+    return min(older, key=age).metadata.name if older else ""
+
+
+def concerns(policy: BackupPolicy, request: RestoreRequest, backups: Mapping[str, DatabaseBackup]) -> bool:
+    """Whether a restore is one of the policy's cluster."""
+    source = request.spec.source
+    if source.backup_ref is not None:
+        backup = backups.get(source.backup_ref.name)
+        return backup is not None and backup.spec.cluster_ref == policy.spec.cluster_ref
+    if source.policy_ref is not None:
+        return source.policy_ref.name == policy.metadata.name
+    return source.cluster_ref == policy.spec.cluster_ref
+
+
+def ended(request: RestoreRequest) -> bool:
+    """Whether nothing of a restore is to come."""
+    return is_true(request.status.conditions, READY) or is_true(request.status.conditions, STALLED)
+
+
+def measured(requests: Sequence[RestoreRequest]) -> Measured | None:
+    """The newest of these restores that succeeded."""
+    done = [
+        Measured(each.metadata.name, each.status.duration_seconds, each.status.completion_time)
+        for each in requests
+        if is_true(each.status.conditions, READY)
+        and each.status.duration_seconds is not None
+        and each.status.completion_time is not None
+    ]
+    return max(done, key=lambda each: each.time, default=None)
+
+
+def named_by_restores(requests: Sequence[RestoreRequest]) -> set[str]:
+    """DatabaseBackups that restores name that have not ended."""
+    return {
+        each.spec.source.backup_ref.name
+        for each in requests
+        if not ended(each) and each.spec.source.backup_ref is not None
+    }
+
+
+def read_by_restores(requests: Sequence[RestoreRequest], backups: Mapping[str, DatabaseBackup]) -> list[str] | None:
+    """Ids of the backups that restores read now; None while one has not found out yet which it needs."""
+    found: set[str] = set()
+    for request in requests:
+        if ended(request):
+            continue
+        status, source = request.status, request.spec.source
+        resolved = status.resolved
+        backup = backups.get(source.backup_ref.name) if source.backup_ref is not None else None
+        ids = {status.backup_id, *(resolved.chain if resolved is not None else [])}
+        ids |= {backup.status.backup_id} if backup is not None else set()
+        if not ids - {""}:
+            return None
+        found |= ids - {""}
+    return sorted(found)
+
+
+def under_way(policy: BackupPolicy, backups: Sequence[DatabaseBackup]) -> list[str]:
+    """Ids of the backups that are being written into the policy's archive, or may be tried again."""
+    return sorted(
+        each.status.backup_id
+        for each in backups
+        if same_archive(policy, each) and each.status.backup_id and not run_of(each).finished
+    )

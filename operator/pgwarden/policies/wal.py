@@ -1,0 +1,117 @@
+"""What the archiver of a policy says, as status and condition. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from pgwarden.api.conditions import Judgment, judge
+from pgwarden.api.quantities import rounded
+from pgwarden.archiving.contract import ArchiverReport, ArchiverState
+from pgwarden.jobs.attempts import sentence
+from pgwarden.jobs.task import shorten
+from pgwarden.policies.recoverable import roughly, shown
+from pgwarden.policies.resource import RecoverablePoint, WALStatus
+from pgwarden.policies.runs import Run
+from pgwarden.policies.turns import gap_after
+
+WAL_ARCHIVING = "WALArchiving"
+LAG_SECONDS = 300
+"""An archiver that is further behind is a matter for people."""
+STALE = timedelta(seconds=60)
+STARTING = frozenset({ArchiverState.STARTING, ArchiverState.STOPPING})
+
+
+@dataclass(frozen=True)
+class Archiver:
+    """What is known about a policy's archiver."""
+
+    report: ArchiverReport | None = None
+    """Its last document, made with the present settings."""
+    problem: str = ""
+    """Why there is none, or none that is new."""
+
+
+def wal_status(before: WALStatus | None, archiver: Archiver) -> WALStatus:
+    """The status out of the archiver's document; what moves all the time is taken over every five minutes."""
+    report = archiver.report
+    if report is None:
+        return before or WALStatus()
+    gap = report.gaps[-1] if report.gaps else None
+    status = WALStatus(
+        state=report.state.value,
+        since=report.since.replace(microsecond=0),
+        message=shorten(sentence(report.message, report.remedy), 1024),
+        server=report.server[:260],
+        timeline=report.timeline or None,
+        acknowledged=report.acknowledged_lsn or None,
+        lag=roughly(timedelta(seconds=report.lag_seconds)) if report.lag_seconds is not None else "",
+        lag_seconds=round(report.lag_seconds) if report.lag_seconds is not None else None,
+        lag_bytes=rounded(report.lag_bytes) if report.lag_bytes is not None else None,
+        spool_bytes=rounded(report.spool_bytes),
+        slot=report.slot.name[:63] if report.slot is not None else "",
+        slot_state=report.slot.wal_status[:63] if report.slot is not None else "",
+        gaps=report.gaps_total,
+        last_gap=shorten(f"{gap.start} to {gap.end} on timeline {gap.timeline}: {gap.message}", 1024) if gap else "",
+        last_gap_end=gap.end if gap else None,
+        last_gap_timeline=gap.timeline if gap else None,
+        warnings=[shorten(warning, 1024) for warning in report.warnings[:8]],
+    )
+    return calm(before, status)
+
+
+MOVING = ("acknowledged", "lag_seconds", "lag_bytes", "spool_bytes")
+
+
+def calm(before: WALStatus | None, after: WALStatus) -> WALStatus:
+    """`after`, but for what moves all the time while nothing else has changed; `refreshed` takes that over."""
+    if before is None:
+        return after
+    moving = {name: getattr(before, name) for name in MOVING}
+    same = after.model_copy(update=moving)
+    return same if same == before else after
+
+
+def refreshed(status: WALStatus, archiver: Archiver) -> WALStatus:
+    """`status` with the numbers that move all the time as they are now."""
+    fresh = wal_status(None, archiver)
+    return status.model_copy(update={name: getattr(fresh, name) for name in MOVING}) if archiver.report else status
+
+
+def archived_point(archiver: Archiver, wal: WALStatus | None, full: Run | None) -> RecoverablePoint | None:
+    """The newest moment of the archived WAL, if recovery can get there from a full without crossing a gap."""
+    report = archiver.report
+    if report is None or report.recovery_point_time is None or full is None:
+        return None
+    if wal is not None and gap_after(wal, full):
+        return None
+    return RecoverablePoint(time=report.recovery_point_time, lsn=report.acknowledged_lsn or None)
+
+
+def wal_archiving(archiver: Archiver, wal: WALStatus, full: Run | None, now: datetime) -> Judgment:
+    """The condition WALArchiving of a policy that wants it."""
+    report = archiver.report
+    if report is None:
+        problem = archiver.problem or "the archiver has not answered yet"
+        return judge(WAL_ARCHIVING, None, "ArchiverNotRunning", problem)
+    if now - report.time > STALE and archiver.problem:
+        message = f"nothing was heard of the archiver since {shown(report.time)}: {archiver.problem}"
+        return judge(WAL_ARCHIVING, None, "ArchiverNotRunning", message)
+    if report.state in STARTING:
+        return judge(WAL_ARCHIVING, None, report.state.value, "the archiver is on its way")
+    if report.state is not ArchiverState.STREAMING:
+        told = sentence(report.message, report.remedy)
+        return judge(WAL_ARCHIVING, False, report.state.value, f"{told} ({report.reason})")
+    if full is not None and gap_after(wal, full):
+        message = (
+            f"WAL is missing from the archive: {wal.last_gap}. Nothing between it and the next full backup can be"
+            " recovered but the ends of backups; that full is taken by itself"
+        )
+        return judge(WAL_ARCHIVING, False, "WALGap", message)
+    if report.lag_seconds is not None and report.lag_seconds > LAG_SECONDS:
+        message = (
+            "the store takes WAL more slowly than the server writes it; the server keeps what is missing. Look at the"
+            " network and the store, and at wal.uploads"
+        )
+        return judge(WAL_ARCHIVING, False, "LaggingBehind", message)
+    return judge(WAL_ARCHIVING, True, "Streaming", f"WAL is taken from {report.server} on timeline {report.timeline}")

@@ -1,0 +1,260 @@
+"""What a BackupPolicy does and says, state by state."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from pgwarden.archiving.contract import ArchiverState
+from pgwarden.clusters.access import Obstacle
+from pgwarden.policies.judgments import STUCK_SECONDS, ObservedPolicy
+from pgwarden.policies.plan import plan
+from pgwarden.policies.recoverable import Measured
+from pgwarden.policies.resource import BackupPolicy
+from pgwarden.policies.runs import RunType
+from pgwarden.policies.turns import NEW_FULL_REASONS
+from tests.support.objects import IN_FORCE, NOW, STUCK, WORKING, kstatus, said
+from tests.unit.policies.bodies import (
+    DAILY,
+    after,
+    done,
+    failed,
+    full,
+    gap,
+    policy,
+    running,
+    settled,
+    streaming,
+)
+
+HOUR = timedelta(hours=1)
+LATER = NOW + HOUR
+"""The hourly turn has come once more; the daily one has not."""
+MEASURED = Measured("rescue", 40.0, NOW - HOUR)
+
+
+@pytest.mark.parametrize(
+    ("before", "observed", "triple", "reason"),
+    [
+        (policy(), ObservedPolicy(), IN_FORCE, "InForce"),
+        (policy(suspend=True), ObservedPolicy(), IN_FORCE, "Suspended"),
+        (policy(), ObservedPolicy(obstacle=Obstacle("ClusterNotFound", "none")), WORKING, "ClusterNotFound"),
+        (policy(), ObservedPolicy(twin="elder"), STUCK, "PolicyDuplicate"),
+        (policy(schedules={"full": {"schedule": "0 25 * * *"}}), ObservedPolicy(), STUCK, "InvalidSchedule"),
+        (policy(schedules={"full": {**DAILY, "timeZone": "Mars"}}), ObservedPolicy(), STUCK, "InvalidSchedule"),
+        # A failed night must not hold up an unrelated release.
+        (policy(), ObservedPolicy(runs=[failed(RunType.FULL, NOW)]), IN_FORCE, "InForce"),
+    ],
+)
+def test_ready_means_accepted_and_in_force(
+    before: BackupPolicy, observed: ObservedPolicy, triple: tuple[str, ...], reason: str
+) -> None:
+    result = plan(before, observed, NOW)
+    assert kstatus(result.judgments) == triple
+    assert said(result.judgments)[1] == reason
+
+
+@pytest.mark.parametrize(
+    "observed",
+    [ObservedPolicy(obstacle=Obstacle("StoreNotFound", "none")), ObservedPolicy(twin="elder")],
+)
+def test_what_is_not_in_force_begins_nothing(observed: ObservedPolicy) -> None:
+    assert plan(settled(), observed, NOW + timedelta(days=2)).backups == []
+    assert plan(settled(suspend=True), ObservedPolicy(), NOW + timedelta(days=2)).backups == []
+
+
+def test_the_first_full_is_taken_at_once() -> None:
+    (turn,) = plan(policy(), ObservedPolicy(), NOW).backups
+    assert turn.type is RunType.FULL
+    assert "no restorable full backup yet" in turn.why
+
+
+def test_an_incremental_is_taken_at_its_turn() -> None:
+    (turn,) = plan(settled(), ObservedPolicy(runs=[full(NOW - 9 * HOUR)]), LATER).backups
+    assert (turn.type, turn.slot) == (RunType.INCREMENTAL, NOW + timedelta(minutes=10))
+    assert (turn.why, turn.parent) == ("", "")
+
+
+def test_a_full_that_is_due_comes_before_an_incremental_and_stands_in_for_it() -> None:
+    at_night = NOW + timedelta(hours=14)
+    before = settled()
+    result = plan(before, ObservedPolicy(runs=[full(NOW - 9 * HOUR)]), at_night)
+    assert [turn.type for turn in result.backups] == [RunType.FULL]
+    made = running(RunType.FULL, at_night, result.backups[0].name)
+    assert plan(after(result, before), ObservedPolicy(runs=[full(NOW - 9 * HOUR), made]), at_night).backups == []
+
+
+def test_a_due_incremental_waits_for_a_running_full_and_says_so() -> None:
+    runs = [full(NOW - 9 * HOUR), running(RunType.FULL, NOW, "slow")]
+    result = plan(settled(), ObservedPolicy(runs=runs), LATER)
+    assert result.backups == []
+    last = next(judgment for judgment in result.judgments if judgment.type == "LastBackupSucceeded")
+    assert "waits for slow" in last.message
+    freed = plan(after(result, settled()), ObservedPolicy(runs=[full(NOW - 9 * HOUR)]), LATER + timedelta(minutes=20))
+    assert [turn.type for turn in freed.backups] == [RunType.INCREMENTAL]
+
+
+def test_a_logical_backup_waits_for_no_physical_one() -> None:
+    before = settled(schedules={"full": DAILY, "logical": {"schedule": "10 * * * *"}})
+    runs = [full(NOW - 9 * HOUR), running(RunType.FULL, NOW)]
+    assert [turn.type for turn in plan(before, ObservedPolicy(runs=runs), LATER).backups] == [RunType.LOGICAL]
+
+
+def test_a_failed_run_does_not_keep_the_next_from_its_turn() -> None:
+    runs = [full(NOW - 9 * HOUR), failed(RunType.INCREMENTAL, NOW)]
+    assert [turn.type for turn in plan(settled(), ObservedPolicy(runs=runs), LATER).backups] == [RunType.INCREMENTAL]
+
+
+def test_an_incremental_without_any_full_becomes_one_and_says_so() -> None:
+    runs = [failed(RunType.FULL, LATER - timedelta(minutes=59))]
+    result = plan(settled(), ObservedPolicy(runs=runs), LATER)
+    (turn,) = result.backups
+    assert turn.type is RunType.FULL
+    assert "an incremental was due" in turn.why
+    assert any(notice.reason == "FullTaken" and turn.name in notice.message for notice in result.notices)
+
+
+@pytest.mark.parametrize("reason", sorted(NEW_FULL_REASONS))
+def test_a_refused_incremental_brings_a_full_at_most_once_an_hour(reason: str) -> None:
+    old, refused = full(NOW - 9 * HOUR), failed(RunType.INCREMENTAL, NOW, reason=reason)
+    result = plan(settled(), ObservedPolicy(runs=[old, refused]), NOW + timedelta(minutes=1))
+    assert [turn.type for turn in result.backups] == [RunType.FULL]
+    broken = failed(RunType.FULL, NOW - timedelta(minutes=30))
+    assert plan(settled(), ObservedPolicy(runs=[old, broken, refused]), NOW + timedelta(minutes=1)).backups == []
+
+
+def test_a_gap_behind_the_newest_full_brings_a_new_one_once() -> None:
+    archiver = streaming(gaps=[gap()], gaps_total=1)
+    before = settled(wal={"enabled": True})
+    runs = [full(NOW - 9 * HOUR)]
+    result = plan(before, ObservedPolicy(runs=runs, archiver=archiver), NOW)
+    assert [turn.type for turn in result.backups] == [RunType.FULL]
+    assert said(result.judgments, "WALArchiving") == ("False", "WALGap")
+    newer = full(NOW, start_lsn="0/5000028", stop_lsn="0/5000158")
+    mended = plan(before, ObservedPolicy(runs=[*runs, newer], archiver=archiver), NOW + timedelta(minutes=5))
+    assert mended.backups == []
+    assert said(mended.judgments, "WALArchiving") == ("True", "Streaming")
+
+
+def test_a_conflict_brings_one_full() -> None:
+    archiver = streaming(state=ArchiverState.CONFLICT, reason="ArchiveConflict", message="other WAL")
+    before = settled(wal={"enabled": True})
+    runs = [full(NOW - 9 * HOUR)]
+    first = plan(before, ObservedPolicy(runs=runs, archiver=archiver), NOW)
+    assert said(first.judgments, "WALArchiving") == ("False", "Conflict")
+    known = after(first, before)
+    second = plan(known, ObservedPolicy(runs=runs, archiver=archiver), NOW + timedelta(minutes=1))
+    assert [turn.type for turn in second.backups] == [RunType.FULL]
+    runs.append(full(NOW + timedelta(minutes=1)))
+    much_later = plan(known, ObservedPolicy(runs=runs, archiver=archiver), NOW + timedelta(minutes=5))
+    assert much_later.backups == []
+
+
+def test_a_chain_stands_on_the_previous_one_until_it_is_long_enough() -> None:
+    before = settled(incremental={"chain": "Previous", "maxChain": 2})
+    base, first = full(NOW - 9 * HOUR), done(RunType.INCREMENTAL, NOW - 8 * HOUR, chain_length=2)
+    (turn,) = plan(before, ObservedPolicy(runs=[base, first]), LATER).backups
+    assert turn.parent == first.backup_id
+    second = done(RunType.INCREMENTAL, NOW - 7 * HOUR, chain_length=3)
+    (turn,) = plan(before, ObservedPolicy(runs=[base, first, second]), LATER).backups
+    assert (turn.type, turn.parent) == (RunType.INCREMENTAL, "")
+
+
+def test_a_run_that_does_not_get_on_is_ended_and_one_that_waits_is_not() -> None:
+    at_work, waiting = running(RunType.FULL, NOW, "stuck"), running(RunType.LOGICAL, NOW, "queued", "Queued")
+    long = {"stuck": STUCK_SECONDS + 1, "queued": STUCK_SECONDS + 1}
+    result = plan(settled(), ObservedPolicy(runs=[at_work, waiting], unmoved=long), LATER)
+    assert result.end == ["job-of-stuck"]
+    assert any(notice.reason == "BackupStuck" and notice.warning for notice in result.notices)
+    assert plan(settled(), ObservedPolicy(runs=[at_work], unmoved={"stuck": STUCK_SECONDS}), LATER).end == []
+
+
+def test_an_object_that_a_crash_kept_from_being_recorded_is_not_made_twice() -> None:
+    runs = [full(NOW - 9 * HOUR)]
+    (turn,) = plan(settled(), ObservedPolicy(runs=runs), LATER).backups
+    there = done(RunType.INCREMENTAL, LATER, turn.name)
+    assert plan(settled(), ObservedPolicy(runs=[*runs, there]), LATER + timedelta(minutes=2)).backups == []
+
+
+@pytest.mark.parametrize(
+    ("runs", "archiver", "measured", "now", "expected"),
+    [
+        ([], None, None, NOW, ("Unknown", "FirstBackupPending")),
+        ([], None, None, NOW + 2 * HOUR, ("False", "NothingRecoverable")),
+        ([full(NOW - HOUR / 2)], None, None, NOW, ("Unknown", "RecoveryTimeUnknown")),
+        ([full(NOW - HOUR / 2)], None, MEASURED, NOW, ("True", "Met")),
+        ([full(NOW - HOUR / 2)], None, Measured("slow", 7200.0, NOW), NOW, ("False", "RecoveryTimeMissed")),
+        ([full(NOW - 2 * HOUR)], None, MEASURED, NOW, ("False", "RecoveryPointMissed")),
+        # WAL goes on from the full, so the age of the full does not matter.
+        ([full(NOW - 20 * HOUR)], streaming(), MEASURED, NOW, ("True", "Met")),
+        ([full(NOW - 20 * HOUR)], streaming(gaps=[gap()]), MEASURED, NOW, ("False", "RecoveryPointMissed")),
+        # WAL without a backup to begin with is of no use.
+        ([], streaming(NOW + 2 * HOUR), MEASURED, NOW + 2 * HOUR, ("False", "NothingRecoverable")),
+    ],
+)  # fmt: skip
+def test_objectives_are_judged_with_their_numbers(
+    runs: list[Any], archiver: Any, measured: Measured | None, now: Any, expected: tuple[str, str]
+) -> None:
+    more = {"archiver": archiver} if archiver else {}
+    made = {"creationTimestamp": (NOW - HOUR / 2).isoformat()}
+    before = policy(wal={"enabled": archiver is not None})
+    before = before.model_copy(
+        update={"metadata": before.metadata.model_validate({**before.metadata.to_json(), **made})}
+    )
+    result = plan(before, ObservedPolicy(runs=runs, measured=measured, **more), now)
+    assert said(result.judgments, "ObjectivesMet") == expected
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ({}, ("True", "Streaming")),
+        ({"state": ArchiverState.STARTING}, ("Unknown", "Starting")),
+        ({"state": ArchiverState.STORE_UNREACHABLE}, ("False", "StoreUnreachable")),
+        ({"state": ArchiverState.SYNCHRONOUS_STANDBY}, ("False", "SynchronousStandby")),
+        ({"lag_seconds": 301.0}, ("False", "LaggingBehind")),
+    ],
+)
+def test_the_archiver_is_judged(change: dict[str, Any], expected: tuple[str, str]) -> None:
+    observed = ObservedPolicy(runs=[full(NOW - HOUR)], archiver=streaming(**change))
+    assert said(plan(settled(wal={"enabled": True}), observed, NOW).judgments, "WALArchiving") == expected
+
+
+def test_at_rest_nothing_is_written_although_wal_goes_on() -> None:
+    before = settled(wal={"enabled": True})
+    runs = [full(NOW - 9 * HOUR)]
+    first = plan(before, ObservedPolicy(runs=runs, archiver=streaming(), measured=MEASURED), NOW)
+    known = after(first, before)
+    for seconds in (10, 60, 240):
+        now = NOW + timedelta(seconds=seconds)
+        on = streaming(now, acknowledged_lsn=f"0/{5 + seconds:X}000000", lag_bytes=seconds)
+        second = plan(known, ObservedPolicy(runs=runs, archiver=on, measured=MEASURED), now)
+        assert after(second, known).status == known.status
+    now = NOW + timedelta(seconds=301)
+    third = after(plan(known, ObservedPolicy(runs=runs, archiver=streaming(now), measured=MEASURED), now), known)
+    assert third.status.latest_recoverable != known.status.latest_recoverable
+
+
+def test_events_tell_of_turns_once() -> None:
+    before = settled()
+    runs = [full(NOW - 9 * HOUR), failed(RunType.INCREMENTAL, NOW)]
+    result = plan(before, ObservedPolicy(runs=runs), NOW + timedelta(minutes=1))
+    assert [(n.reason, n.warning) for n in result.notices if "failed" in n.message] == [("StoreFull", True)]
+    known = after(result, before)
+    assert plan(known, ObservedPolicy(runs=runs), NOW + timedelta(minutes=2)).notices == []
+
+
+def test_the_last_successes_stay_in_status_when_their_objects_are_gone() -> None:
+    before = settled()
+    known = after(plan(before, ObservedPolicy(runs=[full(NOW - HOUR)]), NOW), before)
+    assert known.status.last_full is not None
+    assert after(plan(known, ObservedPolicy(), NOW), known).status.last_full == known.status.last_full
+
+
+def test_the_next_run_is_told_in_words() -> None:
+    status = settled().status
+    assert status.next_run.startswith("Incremental 2026-11-23T12:1")
+    assert {each.name for each in status.schedules} == {"Full", "Incremental"}
+    assert settled(suspend=True).status.next_run == ""
