@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
@@ -17,25 +18,45 @@ pytestmark = pytest.mark.timeout(600)
 
 CRDS = sorted(path for path in (ROOT / "crds").glob("*.yaml") if path.stem not in {"kustomization", "roles"})
 WRONG: dict[str, Any] = {"string": {"a": 1}, "integer": "many", "boolean": "maybe", "array": "one", "object": "flat"}
-TEXTS = ("aaa", "1", "0/1", "https://s3.example.com", "age1" + "q" * 58)
+TEXTS = ("aaa", "1", "1d", "0/1", "https://s3.example.com", "age1" + "q" * 58)
 MOMENT = "2026-11-23T12:00:00Z"
 Path = tuple[str, ...]
-# Fields that exclude each other: each line is one way to write the kind, by what is left out of it.
-WAYS: dict[str, tuple[tuple[str, ...], ...]] = {
-    "backupstores": (("claim",), ("s3",)),
+
+
+@dataclass(frozen=True)
+class Way:
+    """One way to write a kind some fields of which exclude or need each other; fields by their dotted paths."""
+
+    without: tuple[str, ...] = ()
+    needs: Mapping[str, str] = field(default_factory=dict)
+    """Field -> the value without which the API server would refuse the others."""
+
+
+def moment(*without: str) -> tuple[str, ...]:
+    """What a target goes without when it is given by the remaining one of time, lsn, xid and name."""
+    return tuple(f"source.target.{name}" for name in without)
+
+
+ONE_BACKUP = ("source.policyRef", "source.clusterRef", "source.storeRef", "source.target")
+ARCHIVE = ("source.backupRef", "source.policyRef")
+POLICY = ("source.backupRef", "source.clusterRef", "source.storeRef")
+DAILY = "0 3 * * *"
+SCHEDULES = ("schedules.full", "schedules.incremental", "schedules.logical", "verification.schedule")
+WAYS: dict[str, tuple[Way, ...]] = {
+    "backupstores": (Way(("claim",)), Way(("s3",))),
+    "databasebackups": (
+        Way(("logical",), {"type": "Incremental"}),
+        Way(("parent",), {"type": "Logical", "logical.format": "Directory"}),
+    ),
+    "backuppolicies": (Way((), {"logical.format": "Directory", **{f"{each}.schedule": DAILY for each in SCHEDULES}}),),
     "restorerequests": (
-        ("source.policyRef", "source.clusterRef", "source.storeRef", "source.target"),
-        ("source.backupRef", "source.policyRef", "source.target.lsn", "source.target.xid", "source.target.name"),
-        ("source.backupRef", "source.policyRef", "source.target.time", "source.target.xid", "source.target.name"),
-        ("source.backupRef", "source.policyRef", "source.target.time", "source.target.lsn", "source.target.name"),
-        (
-            *("source.backupRef", "source.clusterRef", "source.storeRef"),
-            *("source.target.time", "source.target.lsn", "source.target.xid"),
-        ),
+        Way(ONE_BACKUP),
+        Way((*ARCHIVE, *moment("lsn", "xid", "name"))),
+        Way((*ARCHIVE, *moment("time", "xid", "name"))),
+        Way((*ARCHIVE, *moment("time", "lsn", "name"))),
+        Way((*POLICY, *moment("time", "lsn", "xid"))),
     ),
 }
-# A value that a field must have for the others to be allowed.
-NEEDED = {"databasebackups": {"type": "Incremental"}}
 
 
 def example(schema: Body) -> Any:
@@ -97,28 +118,30 @@ def send(cluster: Cluster, kind: str, specs: Mapping[str, Any]) -> tuple[set[str
     return {line.partition("/")[2] for line in done.stdout.splitlines()}, done.stderr
 
 
-def leave_out(schema: Body, dotted: str) -> None:
-    """Takes a field out of a schema, so that no example has it."""
+def place_of(schema: Body, dotted: str) -> tuple[Body, str]:
+    """The properties among which a field stands, and its name."""
     *above, last = dotted.split(".")
     for name in above:
         schema = schema["properties"][name]
-    del schema["properties"][last]
+    return schema["properties"], last
 
 
 @pytest.mark.parametrize(
-    ("path", "without"),
-    [(path, way) for path in CRDS for way in WAYS.get(path.stem, ((),))],
+    ("path", "way"),
+    [(path, way) for path in CRDS for way in WAYS.get(path.stem, (Way(),))],
     ids=lambda value: getattr(value, "stem", None),
 )
 def test_a_wrong_type_or_an_unknown_field_is_refused_wherever_it_stands(
-    cluster: Cluster, kinds: None, path: Any, without: tuple[str, ...]
+    cluster: Cluster, kinds: None, path: Any, way: Way
 ) -> None:
     crd = yaml.safe_load(path.read_text())
     schema = crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]
-    for dotted in without:
-        leave_out(schema, dotted)
-    for name, value in NEEDED.get(path.stem, {}).items():
-        schema["properties"][name]["enum"] = [value]
+    for dotted in way.without:
+        properties, name = place_of(schema, dotted)
+        del properties[name]
+    for dotted, value in way.needs.items():
+        properties, name = place_of(schema, dotted)
+        properties[name]["enum"] = [value]
     sound = example(schema)
     specs, sentences = {"sound": sound}, []
     for at, each in places(schema):
