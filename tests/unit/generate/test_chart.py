@@ -183,10 +183,10 @@ def test_ports_for_jobs_that_no_policy_would_carry_are_refused() -> None:
     assert "networkPolicy.jobEgressPorts needs watch.namespaces" in refusal.stderr
     narrowed = "networkPolicy.enabled=true,networkPolicy.jobEgressPorts={5432},watch.namespaces={one}"
     policies = of_kind(render("--set", narrowed), "NetworkPolicy")
-    assert [p["spec"]["egress"][0]["ports"][-1]["port"] for p in policies if p["metadata"]["namespace"] == "one"] == [
-        5432,
-        5432,
-    ]
+    of_jobs = [p for p in policies if p["metadata"]["namespace"] == "one"]
+    assert [p["spec"]["egress"][0]["ports"][-1]["port"] for p in of_jobs] == [5432] * 3
+    components = [p["spec"]["podSelector"]["matchLabels"]["app.kubernetes.io/component"] for p in of_jobs]
+    assert components == ["agent", "monitor", "archiver"]
 
 
 @pytest.mark.parametrize("chart", ["pgwarden", "pgwarden-crds"])

@@ -14,6 +14,7 @@ from pgwarden.archiving.metrics import metrics as archiver_metrics
 from pgwarden.kube import client, health, queue
 from pgwarden.monitoring.contract import ClusterObservation, DatabaseObservation, EndpointObservation, Observations
 from pgwarden.monitoring.process import metrics
+from pgwarden.policies import metrics as policies
 from tests.support.objects import NOW
 
 PAGE = Path(__file__).parents[3] / "docs/reference/metrics.md"
@@ -31,7 +32,7 @@ def labels_of(collector: Any) -> set[str]:
 
 
 def of_the_operator() -> dict[str, tuple[str, set[str]]]:
-    assert client and health and queue  # they register what they export
+    assert client and health and queue and policies  # they register what they export
     found = {}
     for family in REGISTRY.collect():
         if family.name.startswith("pgwarden_"):

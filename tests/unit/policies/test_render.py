@@ -30,7 +30,8 @@ def turn(type_: RunType, **more: Any) -> Turn:
 
 
 def test_a_backup_is_what_the_policy_says_and_belongs_to_it() -> None:
-    it = policy(compression={"level": 5}, maxRateKiB=64, **{"from": "PreferReplica"})
+    replica: dict[str, Any] = {"from": "PreferReplica"}
+    it = policy(compression={"level": 5}, maxRateKiB=64, **replica)
     made = backup(it, turn(RunType.INCREMENTAL, parent="id-1"))
     assert made["metadata"]["labels"]["pgwarden.dev/policy"] == "operational"
     assert made["metadata"]["labels"]["pgwarden.dev/backup-type"] == "incremental"
