@@ -133,7 +133,7 @@ class BackupPolicySpec(Model):
     """The DatabaseCluster."""
     store_ref: LocalReference
     """The BackupStore."""
-    schedules: Schedules = Field(default_factory=Schedules)
+    schedules: Schedules
     """When which backups are taken."""
     incremental: IncrementalOptions = Field(default_factory=IncrementalOptions)
     """What incremental backups are taken on."""

@@ -1,0 +1,298 @@
+"""The controller of BackupPolicies, over real HTTP: makes backups, survives refusals and crashes, clears away."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+from prometheus_client import REGISTRY
+
+from pgwarden.api.model import Resource
+from pgwarden.archiving.board import ArchiverBoard
+from pgwarden.backups.resource import DatabaseBackup
+from pgwarden.jobs.names import OWNER_UID_LABEL
+from pgwarden.kube.client import KubeError
+from pgwarden.kube.context import OperatorContext
+from pgwarden.kube.key import Key
+from pgwarden.policies.handlers import PolicyController, StallWatch
+from pgwarden.policies.judgments import STUCK_SECONDS
+from pgwarden.policies.runs import RunType
+from tests.support.context import operator_context
+from tests.support.loopback import Answer, Asked, Loopback, loopback, refusal
+from tests.support.objects import (
+    NAMESPACE,
+    NOW,
+    Body,
+    attempt,
+    body,
+    claim_store,
+    condition,
+    observed_cluster,
+    restore_request,
+)
+from tests.unit.policies.bodies import policy, running
+
+KEY = Key("BackupPolicy", NAMESPACE, "operational")
+UID = "uid-of-operational"
+
+
+@dataclass
+class ApiServer:
+    """Holds objects, numbers their versions, merges statuses; refuses what a test says."""
+
+    objects: dict[tuple[str, str], Body] = field(default_factory=dict)
+    refuses: dict[tuple[str, str], Answer] = field(default_factory=dict)
+    """(method, plural) -> what is answered instead."""
+    version: int = 100
+
+    def answer(self, asked: Asked) -> Answer:
+        parts = asked.path.split("/")
+        at = parts.index(NAMESPACE)
+        plural, name = parts[at + 1], parts[at + 2] if len(parts) > at + 2 else ""
+        if (asked.method, plural) in self.refuses:
+            return self.refuses[asked.method, plural]
+        if asked.method == "POST":
+            name = asked.body["metadata"]["name"]
+            if (plural, name) in self.objects:
+                return refusal(409, "AlreadyExists")
+            return 201, self.keep(
+                plural, name, {**asked.body, "metadata": {**asked.body["metadata"], "uid": f"uid-of-{name}"}}
+            )
+        if plural == "secrets":
+            return 200, {"metadata": {}, "data": dict.fromkeys(("identity", "hmac"), "eA==")}
+        if (plural, name) not in self.objects:
+            return refusal(404, "NotFound")
+        if asked.method == "DELETE":
+            return 200, self.objects.pop((plural, name))
+        if asked.method == "PATCH":
+            found = self.objects[plural, name]
+            status = {**(found.get("status") or {}), **asked.body.get("status", {})}
+            return 200, self.keep(plural, name, {**found, "status": status})
+        return 200, self.objects[plural, name]
+
+    def keep(self, plural: str, name: str, made: Body) -> Body:
+        self.version += 1
+        metadata = {"namespace": NAMESPACE, "creationTimestamp": NOW.isoformat(), **made["metadata"]}
+        kept = {**made, "metadata": {**metadata, "resourceVersion": str(self.version)}}
+        self.objects[plural, name] = kept
+        return kept
+
+
+@dataclass
+class World:
+    """A controller, what the API server holds, and the time."""
+
+    server: ApiServer
+    context: OperatorContext
+    controller: PolicyController
+    api: Loopback
+    now: datetime = NOW
+
+    def put(self, made: Resource) -> None:
+        content: Any = made
+        full = body(made.INFO.kind, made.metadata.name, content.spec.to_json(), content.status.to_json())
+        full["metadata"] |= {key: value for key, value in made.metadata.to_json().items() if value}
+        kept = self.server.keep(made.INFO.plural, made.metadata.name, full)
+        self.context.cache.put(Key(made.INFO.kind, NAMESPACE, made.metadata.name), kept)
+
+    async def look(self) -> float | None:
+        return await self.controller.reconcile(KEY)
+
+    @property
+    def backups(self) -> dict[str, Body]:
+        return {name: made for (plural, name), made in self.server.objects.items() if plural == "databasebackups"}
+
+    @property
+    def status(self) -> Body:
+        found: Body = self.server.objects["backuppolicies", "operational"]["status"]
+        return found
+
+    def said(self, type_: str) -> tuple[str, str]:
+        (found,) = (each for each in self.status["conditions"] if each["type"] == type_)
+        return found["status"], found["reason"]
+
+    def finish(self, name: str, restorable: str = "True", reason: str = "Completed") -> None:
+        """A backup ends; the watch tells of it."""
+        made = self.server.objects["databasebackups", name]
+        status = {
+            "backupID": f"id-of-{name}",
+            "completionTime": self.now.isoformat(),
+            "conditions": [condition("Restorable", restorable, reason), condition("Ready", restorable, reason)],
+        }
+        kept = self.server.keep("databasebackups", name, {**made, "status": status})
+        self.context.cache.put(Key("DatabaseBackup", NAMESPACE, name), kept)
+
+
+@pytest.fixture
+async def it() -> AsyncIterator[World]:
+    """A policy with a daily full and hourly incrementals, and all it refers to."""
+    context, server = operator_context(), ApiServer()
+    async with loopback(server.answer) as api:
+        context.client = api.client()
+        world = World(server, context, PolicyController(context, ArchiverBoard()), api)
+        context.clock = lambda: world.now
+        context.controllers = [world.controller]
+        writable = {"conditions": [condition("Writable", "True")]}
+        for made in (observed_cluster(), claim_store(status=writable), policy()):
+            world.put(made)
+        yield world
+
+
+async def test_the_first_full_is_made_and_stands_in_the_status(it: World) -> None:
+    await it.look()
+    (made,) = it.backups.values()
+    assert made["spec"]["type"] == "Full"
+    assert made["metadata"]["labels"][OWNER_UID_LABEL] == UID
+    await it.look()
+    assert it.status["running"] == [made["metadata"]["name"]]
+    assert it.said("Ready") == ("True", "InForce")
+    assert it.status["retention"].startswith("every moment of 30d")
+
+
+async def test_a_second_look_makes_nothing_and_writes_nothing(it: World) -> None:
+    await it.look()
+    await it.look()
+    before = len(it.api.asked)
+    await it.look()
+    assert [asked.method for asked in it.api.asked[before:] if asked.method != "GET"] == []
+    assert len(it.backups) == 1
+
+
+async def test_a_crash_before_the_status_is_written_makes_no_second_backup(it: World) -> None:
+    it.server.refuses["PATCH", "backuppolicies"] = refusal(500, "InternalError")
+    with pytest.raises(KubeError):
+        await it.look()
+    assert len(it.backups) == 1
+    it.server.refuses.clear()
+    it.context.cache.drop(Key("DatabaseBackup", NAMESPACE, *it.backups), uid="another")
+    await it.look()
+    assert len(it.backups) == 1
+
+
+async def test_a_backup_that_the_api_server_refuses_is_not_taken_for_made(it: World) -> None:
+    it.server.refuses["POST", "databasebackups"] = refusal(403, "Forbidden", "exceeded quota")
+    assert await it.look() is not None
+    assert it.said("Ready") == ("False", "BackupForbidden")
+    it.server.refuses.clear()
+    await it.look()
+    assert len(it.backups) == 1
+    assert it.said("Ready") == ("True", "InForce")
+
+
+async def test_a_finished_full_shows_and_the_archive_is_looked_after(it: World) -> None:
+    await it.look()
+    (name,) = it.backups
+    it.finish(name)
+    it.now += timedelta(minutes=2)
+    await it.look()
+    assert it.status["lastFull"]["name"] == name
+    assert it.said("LastBackupSucceeded") == ("True", "Succeeded")
+    (job,) = (made for (plural, _), made in it.server.objects.items() if plural == "jobs")
+    assert job["metadata"]["labels"]["pgwarden.dev/operation"] == "catalogue"
+    assert it.status["catalogue"]["what"] == "prune"
+    assert it.status["attempts"][0]["job"] == job["metadata"]["name"]
+
+
+async def test_a_look_that_is_refused_makes_the_policy_no_less_ready(it: World) -> None:
+    await it.look()
+    it.finish(*it.backups)
+    it.now += timedelta(minutes=2)
+    it.server.refuses["POST", "jobs"] = refusal(403, "Forbidden", "exceeded quota")
+    await it.look()
+    assert it.said("Ready") == ("True", "InForce")
+    assert "attempts" not in it.status or it.status["attempts"] == []
+
+
+async def test_nothing_is_deleted_from_the_archive_while_a_restore_is_looking_for_its_backups(it: World) -> None:
+    await it.look()
+    it.finish(*it.backups)
+    it.now += timedelta(minutes=2)
+    it.put(restore_request(source={"policyRef": {"name": "operational"}, "target": {"latest": True}}))
+    await it.look()
+    assert not [plural for plural, _ in it.server.objects if plural == "jobs"]
+
+
+async def test_a_backup_that_does_not_get_on_loses_its_job_and_keeps_its_object(it: World) -> None:
+    passed = [0.0]
+    it.controller.stalls = StallWatch(lambda: passed[0])
+    await it.look()
+    (name,) = it.backups
+    status = {"attempts": [attempt(job="the-job")], "conditions": [condition("Ready", "False", "BackingUp")]}
+    kept = it.server.keep("databasebackups", name, {**it.backups[name], "status": status})
+    it.context.cache.put(Key("DatabaseBackup", NAMESPACE, name), kept)
+    it.server.keep("jobs", "the-job", {"metadata": {"uid": "uid-of-the-job"}})
+    await it.look()
+    assert ("jobs", "the-job") in it.server.objects
+    passed[0] = STUCK_SECONDS + 1
+    await it.look()
+    assert ("jobs", "the-job") not in it.server.objects
+    assert name in it.backups
+
+
+async def test_objects_whose_time_is_over_go(it: World) -> None:
+    await it.look()
+    (name,) = it.backups
+    it.finish(name, "False", "StoreFull")
+    it.now += timedelta(days=8)
+    await it.look()
+    assert name not in it.backups
+
+
+async def test_the_younger_of_two_policies_of_one_archive_stands_back(it: World) -> None:
+    elder = policy("elder")
+    elder.metadata.creation_timestamp = NOW - timedelta(days=1)
+    it.put(elder)
+    await it.look()
+    assert it.said("Stalled") == ("True", "PolicyDuplicate")
+    assert it.backups == {}
+    it.context.cache.drop(Key("BackupPolicy", NAMESPACE, "elder"))
+    assert KEY in it.controller.dependents(Key("BackupPolicy", NAMESPACE, "elder"))
+    await it.look()
+    assert len(it.backups) == 1
+
+
+@pytest.mark.parametrize(("kind", "reason"), [("DatabaseCluster", "ClusterNotFound"), ("BackupStore", "StoreNotFound")])
+async def test_what_is_missing_is_waited_for(it: World, kind: str, reason: str) -> None:
+    name = "operational" if kind == "DatabaseCluster" else "claims"
+    missing = Key(kind, NAMESPACE, name)
+    it.context.cache.drop(missing)
+    await it.look()
+    assert it.said("Ready") == ("False", reason)
+    assert KEY in it.controller.dependents(missing)
+    assert it.backups == {}
+
+
+async def test_a_policys_own_backups_wake_it_and_others_do_not(it: World) -> None:
+    await it.look()
+    (name,) = it.backups
+    assert it.controller.dependents(Key("DatabaseBackup", NAMESPACE, name)) == [KEY]
+    it.put(DatabaseBackup.of(body("DatabaseBackup", "mine", {"clusterRef": {"name": "a"}, "storeRef": {"name": "b"}})))
+    assert it.controller.dependents(Key("DatabaseBackup", NAMESPACE, "mine")) == []
+
+
+async def test_metrics_tell_of_the_last_success_and_go_with_the_policy(it: World) -> None:
+    await it.look()
+    it.finish(*it.backups)
+    await it.look()
+    labels = {"namespace": NAMESPACE, "policy": "operational"}
+    success = "pgwarden_backup_last_success_timestamp_seconds"
+    assert REGISTRY.get_sample_value(success, {**labels, "type": "full"}) == NOW.timestamp()
+    condition_ = {**labels, "condition": "Recoverable", "status": "true"}
+    assert REGISTRY.get_sample_value("pgwarden_backup_condition", condition_) == 1
+    it.context.cache.drop(KEY)
+    await it.look()
+    assert REGISTRY.get_sample_value(success, {**labels, "type": "full"}) is None
+
+
+def test_a_run_that_moves_is_not_stuck_and_the_clock_of_the_wall_does_not_matter() -> None:
+    passed = [0.0]
+    watch = StallWatch(lambda: passed[0])
+    run = running(RunType.FULL, NOW, "a")
+    assert watch.unmoved(NAMESPACE, [run]) == {"a": 0.0}
+    passed[0] = 3000.0
+    assert watch.unmoved(NAMESPACE, [run]) == {"a": 3000.0}
+    moved = running(RunType.FULL, NOW, "a", reason="Finishing")
+    assert watch.unmoved(NAMESPACE, [moved]) == {"a": 0.0}
