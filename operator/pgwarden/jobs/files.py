@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -38,7 +38,33 @@ class S3Location(ContractModel):
     path_style: bool = True
     ca_file: str | None = None
     access_key_id_file: str = f"{SECRETS}/store/access_key_id"
+    """Empty: the pod has an identity of its own, by its service account."""
     secret_access_key_file: str = f"{SECRETS}/store/secret_access_key"
+    server_side_encryption: Literal["AES256", "aws:kms"] | None = None
+    kms_key_id: str | None = None
+
+
+class GCSLocation(ContractModel):
+    """A bucket of Google Cloud Storage."""
+
+    bucket: str
+    endpoint: str | None = None
+    """None: Google's own."""
+    ca_file: str | None = None
+    credentials_file: str = ""
+    """A service account's key in JSON; empty: the pod has an identity of its own."""
+
+
+class AzureLocation(ContractModel):
+    """A container of Azure Blob Storage."""
+
+    account: str
+    container: str
+    endpoint: str | None = None
+    """None: the account's own."""
+    ca_file: str | None = None
+    account_key_file: str = ""
+    """Empty: the pod has an identity of its own."""
 
 
 class ClaimLocation(ContractModel):
@@ -48,9 +74,11 @@ class ClaimLocation(ContractModel):
 
 
 class StoreLocation(ContractModel):
-    """Where a BackupStore keeps its objects: exactly one of s3 and claim, and a prefix inside it."""
+    """Where a BackupStore keeps its objects: exactly one of s3, gcs, azure and claim, and a prefix inside it."""
 
     s3: S3Location | None = None
+    gcs: GCSLocation | None = None
+    azure: AzureLocation | None = None
     claim: ClaimLocation | None = None
     prefix: str = ""
     recipients: list[str] = Field(default_factory=list)

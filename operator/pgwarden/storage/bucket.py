@@ -1,31 +1,27 @@
-"""A bucket of an S3-compatible server as a store.
+"""A bucket as a store: of an S3-compatible server, of Google Cloud Storage, of Azure.
 
-Small objects are created with `If-None-Match: *`. Large ones go up in parts, which the client library completes
-without that condition; what keeps them from overwriting anything is that each attempt writes into a folder with a
-random name, and a look before the first part.
+Small objects are created with `If-None-Match: *` (Google: `x-goog-if-generation-match: 0`). Large ones go up in parts,
+which the client library completes without that condition; what keeps them from overwriting anything is that each
+attempt writes into a folder with a random name, and a look before the first part.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from datetime import timedelta
 from itertools import chain
 from pathlib import Path
-from urllib.parse import SplitResult, urlsplit
 
 import obstore
 from obstore.exceptions import AlreadyExistsError, BaseError
-from obstore.store import S3Store
 
 from pgwarden.jobs.errors import TaskError
-from pgwarden.jobs.files import S3Location
-from pgwarden.storage.bucket_errors import bucket_error, certificate_not_trusted
+from pgwarden.storage.bucket_clients import Bucket, Client
+from pgwarden.storage.bucket_errors import bucket_error
 from pgwarden.storage.layout import join, safe_path
 from pgwarden.storage.pipes import Source
-from pgwarden.storage.secrets import read_credential
 from pgwarden.storage.store import ObjectExists, ObjectInfo, Store, object_missing
 
 PART_BYTES = 8 << 20
@@ -37,46 +33,32 @@ READ_BYTES = 8 << 20
 READS_AHEAD = 3
 LISTED_AT_ONCE = 1000
 """As many as S3 gives in one answer."""
-CLIENT_OPTIONS = {"connect_timeout": "5s", "timeout": "120s"}
-RETRIES: dict[str, object] = {"max_retries": 6, "retry_timeout": timedelta(minutes=2)}
 
 
 class BucketStore(Store):
     """Objects are keys below `prefix`."""
 
-    def __init__(self, bucket: S3Store, prefix: str, name: str) -> None:
-        self._bucket = bucket
+    def __init__(self, bucket: Bucket, prefix: str) -> None:
+        self._opened = bucket
         self._prefix = prefix
-        self.name = name
+        self._credentials = versions(bucket.credential_files)
+        self._client = bucket.connect()
+        self._accepted = False
+        """Whether the server has taken these credentials before."""
+        self.name = bucket.name + (f", prefix {prefix}" if prefix else "")
 
     @classmethod
-    def open(cls, location: S3Location, prefix: str) -> BucketStore:
-        """Raises TaskError: CredentialsMissing, CertificateNotTrusted, StoreMisconfigured."""
-        folder = join(prefix) if prefix.strip("/") else ""
-        address = urlsplit(location.endpoint)
-        name = f"bucket {location.bucket} at {location.endpoint}" + (f", prefix {folder}" if folder else "")
-        if address.scheme not in ("http", "https") or not address.hostname:
-            raise TaskError(
-                "StoreMisconfigured",
-                f"the endpoint {location.endpoint!r} is not an http or https address",
-                remedy="Write the endpoint in the BackupStore as https://host or https://host:port.",
-            )
-        secure = address.scheme == "https"
-        options: dict[str, object] = {**CLIENT_OPTIONS, "allow_http": not secure}
-        if location.ca_file is not None:
-            options["root_certificate"] = _authorities(Path(location.ca_file), name)
-        arguments: dict[str, object] = {
-            "endpoint": endpoint_url(address, location),
-            "region": location.region,
-            "virtual_hosted_style_request": not location.path_style,
-            "access_key_id": read_credential(Path(location.access_key_id_file)),
-            "secret_access_key": read_credential(Path(location.secret_access_key_file)),
-            # TLS protects what is sent, so that it need not be hashed once more for the signature.
-            "unsigned_payload": secure,
-            "client_options": options,
-            "retry_config": RETRIES,
-        }
-        return cls(S3Store(location.bucket, **arguments), folder, name)  # type: ignore[arg-type]
+    def open(cls, bucket: Bucket, prefix: str) -> BucketStore:
+        """Raises TaskError: CredentialsMissing, CredentialsUnusable, CertificateNotTrusted."""
+        return cls(bucket, join(prefix) if prefix.strip("/") else "")
+
+    @property
+    def _bucket(self) -> Client:
+        """The client, a new one when somebody has replaced the credentials since the last was made."""
+        now = versions(self._opened.credential_files)
+        if now != self._credentials:
+            self._client, self._credentials, self._accepted = self._opened.connect(), now, False
+        return self._client
 
     def put(self, path: str, content: bytes) -> None:
         key = self._key(path)
@@ -150,7 +132,7 @@ class BucketStore(Store):
             try:
                 found = obstore.get(self._bucket, key).meta
             except (BaseError, OSError) as error:
-                trouble = bucket_error(self.name, path, error)
+                trouble = self._told(bucket_error(self.name, path, error))
                 if trouble is None:
                     return None
                 raise trouble from error
@@ -163,6 +145,8 @@ class BucketStore(Store):
             for batch in obstore.list(self._bucket, below or None, offset=offset, chunk_size=LISTED_AT_ONCE):
                 for found in batch:
                     path = found["path"].removeprefix(f"{self._prefix}/")
+                    if path <= after:
+                        continue  # not every server knows where to begin
                     yield ObjectInfo(path, int(found["size"]), found["last_modified"])
 
     def folders(self, folder: str) -> set[str]:
@@ -173,7 +157,10 @@ class BucketStore(Store):
 
     def delete(self, path: str) -> None:
         with self._failures(path):
-            obstore.delete(self._bucket, self._key(path))
+            try:
+                obstore.delete(self._bucket, self._key(path))
+            except FileNotFoundError:  # Azure and Google say so; it may be the bucket that does not exist
+                self.head(path)
 
     def _key(self, path: str) -> str:
         return join(self._prefix, safe_path(path))
@@ -187,25 +174,32 @@ class BucketStore(Store):
             if source is not None:
                 source.raise_own_error()
             trouble = bucket_error(self.name, path, error)
-            raise (trouble or object_missing(self, path)) from error
+            raise (self._told(trouble) or object_missing(self, path)) from error
+        self._accepted = True
+
+    def _told(self, trouble: TaskError | None) -> TaskError | None:
+        """Credentials that were good until now were replaced: the new ones will be here in a moment."""
+        if trouble is None or trouble.reason != "StoreCredentialsRejected" or not self._accepted:
+            return trouble
+        return TaskError(
+            trouble.reason,
+            f"{trouble.message}; it did until a moment ago",
+            remedy="It is tried again by itself. A key that was replaced must stand in the BackupStore's Secret, too.",
+            retryable=True,
+        )
 
 
-def endpoint_url(address: SplitResult, location: S3Location) -> str:
-    """The endpoint as the client library wants it: with the bucket in its host name for virtual-host style."""
-    if location.path_style:
-        return location.endpoint
-    return address._replace(netloc=f"{location.bucket}.{address.netloc}").geturl()
-
-
-def _authorities(path: Path, store: str) -> bytes:
-    """The certificates in a PEM file. Raises TaskError with reason CertificateNotTrusted when there are none."""
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise certificate_not_trusted(store, f"the CA file {path} cannot be read ({type(error).__name__})") from error
-    if b"-----BEGIN CERTIFICATE-----" not in content:
-        raise certificate_not_trusted(store, f"the CA file {path} holds no certificate in PEM form")
-    return content
+def versions(files: Sequence[Path]) -> list[tuple[int, int] | None]:
+    """What changes when a file is replaced; None for one that cannot be looked at."""
+    found: list[tuple[int, int] | None] = []
+    for file in files:
+        try:
+            status = file.stat()
+        except OSError:
+            found.append(None)
+        else:
+            found.append((status.st_ino, status.st_mtime_ns))
+    return found
 
 
 def parts(chunks: Iterable[bytes], part_bytes: int = PART_BYTES) -> Iterator[bytes]:

@@ -1,6 +1,7 @@
-"""What an S3 server's refusal, or its silence, means and what to do about it.
+"""What a bucket server's refusal, or its silence, means and what to do about it.
 
-The codes are those of the S3 API's "Error responses"; other servers use the same ones and a few of their own. Of an
+The codes are those of the S3 API's "Error responses", which other servers and Google's XML API use as well, and those
+of Azure's "Blob service error codes". Of an
 answer only code and message are repeated: the rest holds the string to sign and identifiers.
 """
 
@@ -24,7 +25,7 @@ class Meaning:
 _KEYS = Meaning(
     "StoreCredentialsRejected",
     "does not accept the credentials",
-    "Check access_key_id and secret_access_key in the BackupStore's Secret; the clock of the node must be right, too.",
+    "Check the keys in the BackupStore's Secret; the clock of the node must be right, too.",
 )
 _BUCKET = Meaning(
     "BucketNotFound",
@@ -41,25 +42,35 @@ _REGION = Meaning("StoreMisconfigured", "belongs to another region", "Set the re
 _BUSY = Meaning(
     "StoreUnreachable",
     "is overloaded or broken",
-    "It is tried again by itself; when it stays so, look at the S3 server.",
+    "It is tried again by itself; when it stays so, look at the storage server.",
     retryable=True,
 )
 CODES = {
     "AccessDenied": _DENIED,
     "AccountProblem": _DENIED,
+    "AccountIsDisabled": _DENIED,
     "AllAccessDisabled": _DENIED,
+    "AuthenticationFailed": _KEYS,
+    "AuthorizationFailure": _DENIED,
     "AuthorizationHeaderMalformed": _REGION,
+    "AuthorizationPermissionMismatch": _DENIED,
+    "BlobImmutableDueToPolicy": _DENIED,
+    "ContainerBeingDeleted": _BUCKET,
+    "ContainerNotFound": _BUCKET,
     "ExpiredToken": _KEYS,
     "InsufficientStorage": _FULL,
     "InternalError": _BUSY,
     "InvalidAccessKeyId": _KEYS,
     "InvalidSecurity": _KEYS,
     "InvalidToken": _KEYS,
+    "InsufficientAccountPermissions": _DENIED,
     "NoSuchBucket": _BUCKET,
     "NotSignedUp": _KEYS,
     "PermanentRedirect": _REGION,
+    "OperationTimedOut": _BUSY,
     "QuotaExceeded": _FULL,
     "RequestTimeTooSkewed": _KEYS,
+    "ServerBusy": _BUSY,
     "ServiceUnavailable": _BUSY,
     "SignatureDoesNotMatch": _KEYS,
     "SlowDown": _BUSY,
@@ -73,6 +84,9 @@ _CODE = re.compile(r"<Code>(\w+)</Code>")
 _MESSAGE = re.compile(r"<Message>([^<]{0,500})</Message>")
 _STATUS = re.compile(r"non-2xx status code: (\d{3})")
 _CERTIFICATE = re.compile(r"InvalidCertificate\(\s*(\w+)")
+_NO_IDENTITY = re.compile(
+    r"instance.metadata|metadata\.google\.internal|169\.254\.169\.254|InstanceCredential|ImdsManaged"
+)
 _UNREACHABLE = (
     (re.compile(r'"failed to lookup address[^"]*"'), "its name cannot be resolved"),
     (re.compile("ConnectionRefused"), "nothing listens on that port"),
@@ -87,7 +101,7 @@ def bucket_error(store: str, path: str, error: Exception) -> TaskError | None:
     """The TaskError for an error of the client library; None when it only says that the object does not exist."""
     text = str(error)
     code, status = _found(_CODE, text), _found(_STATUS, text)
-    if code == "NoSuchKey" or (status == "404" and not code):
+    if code in ("NoSuchKey", "BlobNotFound") or (status == "404" and not code):
         return None
     said = html.unescape(_found(_MESSAGE, text))
     meaning = CODES.get(code) or STATUSES.get(status)
@@ -98,6 +112,13 @@ def bucket_error(store: str, path: str, error: Exception) -> TaskError | None:
             f"the {store} {meaning.what}{_about(path)}: {detail}",
             remedy=meaning.remedy,
             retryable=meaning.retryable,
+        )
+    if _NO_IDENTITY.search(text):
+        return TaskError(
+            "StoreCredentialsRejected",
+            f"the {store} needs credentials, none are given, and the pod has no identity that it could use instead",
+            remedy="Name a Secret in the BackupStore's credentials, or set jobTemplate.serviceAccountName to a service "
+            "account that the cloud provider gives an identity to (workload identity).",
         )
     if certificate := _found(_CERTIFICATE, text):
         return certificate_not_trusted(store, certificate)
@@ -113,7 +134,7 @@ def bucket_error(store: str, path: str, error: Exception) -> TaskError | None:
     return TaskError(
         "StoreFailed",
         f"the {store} failed{_about(path)}: {' '.join(part for part in (code, said) if part) or first_line[:300]}",
-        remedy="Look at the S3 server's log at this moment.",
+        remedy="Look at the storage server's log at this moment.",
         retryable=True,
     )
 

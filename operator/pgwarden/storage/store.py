@@ -107,21 +107,28 @@ class Store(ABC):
 def open_store(location: StoreLocation) -> Store:
     """The store at `location`; reads its credentials now, and nothing of the store itself.
 
-    Raises TaskError: StoreMisconfigured, CredentialsMissing, CertificateNotTrusted, ClaimMissing.
+    Raises TaskError: StoreMisconfigured, CredentialsMissing, CredentialsUnusable, CertificateNotTrusted, ClaimMissing.
     """
-    if location.s3 is not None and location.claim is None:
-        from pgwarden.storage.bucket import BucketStore  # a claim needs no S3 client in its memory
-
-        return BucketStore.open(location.s3, location.prefix)
-    if location.claim is not None and location.s3 is None:
+    given = [place for place in (location.s3, location.gcs, location.azure, location.claim) if place is not None]
+    if len(given) != 1:
+        raise TaskError(
+            "StoreMisconfigured",
+            "a store is either a bucket or a claim, and this one is none or several",
+            remedy="Set exactly one of s3, gcs, azure and claim in the BackupStore.",
+        )
+    if location.claim is not None:
         from pgwarden.storage.claim import ClaimStore
 
         return ClaimStore.open(location.claim, location.prefix)
-    raise TaskError(
-        "StoreMisconfigured",
-        "a store is either a bucket or a claim, and this one is neither or both",
-        remedy="Set exactly one of s3 and claim in the BackupStore.",
-    )
+    from pgwarden.storage import bucket_clients  # a claim needs no client of buckets in its memory
+    from pgwarden.storage.bucket import BucketStore
+
+    if location.s3 is not None:
+        return BucketStore.open(bucket_clients.s3_bucket(location.s3), location.prefix)
+    if location.gcs is not None:
+        return BucketStore.open(bucket_clients.gcs_bucket(location.gcs), location.prefix)
+    assert location.azure is not None  # noqa: S101 - one of the four is given
+    return BucketStore.open(bucket_clients.azure_bucket(location.azure), location.prefix)
 
 
 def object_missing(store: Store, path: str) -> TaskError:

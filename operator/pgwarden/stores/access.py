@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from pgwarden.api.conditions import Truth, find
 from pgwarden.api.references import SecretKey, Wanted
 from pgwarden.clusters.access import Obstacle, certificate_projection, certificate_wanted
-from pgwarden.jobs.files import SECRETS, ClaimLocation, S3Location, StoreLocation
-from pgwarden.stores.resource import BackupStore
+from pgwarden.jobs.files import SECRETS, AzureLocation, ClaimLocation, GCSLocation, S3Location, StoreLocation
+from pgwarden.stores.resource import S3, BackupStore, ServerSideEncryption
 
 Manifest = dict[str, Any]
 
@@ -17,13 +17,27 @@ IDENTITY_FILE = f"{SECRETS}/identity/identity"
 CATALOGUE_KEY = f"{SECRETS}/catalogue-key"
 CATALOGUE_KEYS = ("identity", "hmac")
 CLAIM_PATH = "/pgwarden/store"
+CA_FILE = f"{STORE_SECRETS}/ca.crt"
+SSE: dict[ServerSideEncryption, Literal["AES256", "aws:kms"]] = {
+    ServerSideEncryption.SSE_S3: "AES256",
+    ServerSideEncryption.SSE_KMS: "aws:kms",
+}
+"""As the header x-amz-server-side-encryption has it."""
 
 
 def describe(store: BackupStore) -> str:
-    """The store as one line: s3://bucket/prefix at endpoint, or claim/name/prefix."""
+    """The store as one line: s3://bucket/prefix at endpoint, gs://bucket/prefix, azure://account/container/prefix, or
+    claim/name/prefix."""
     prefix = f"/{store.spec.prefix}" if store.spec.prefix else ""
+    gcs, azure = store.spec.gcs, store.spec.azure
     if store.spec.s3 is not None:
         return f"s3://{store.spec.s3.bucket}{prefix} at {store.spec.s3.endpoint}"
+    if gcs is not None:
+        return f"gs://{gcs.bucket}{prefix}" + (f" at {gcs.endpoint}" if gcs.endpoint else "")
+    if azure is not None:
+        return f"azure://{azure.account}/{azure.container}{prefix}" + (
+            f" at {azure.endpoint}" if azure.endpoint else ""
+        )
     if store.spec.claim is not None:
         return f"claim/{store.spec.claim.name}{prefix}"
     return ""
@@ -55,19 +69,26 @@ def location(store: BackupStore, *, identity: bool = False, catalogue_key: bool 
 
     `catalogue_key` where it writes records or checks who wrote them.
     """
-    s3 = store.spec.s3
+    s3, gcs, azure = store.spec.s3, store.spec.gcs, store.spec.azure
     encryption = store.spec.encryption
     return StoreLocation(
-        s3=S3Location(
-            endpoint=s3.endpoint.rstrip("/"),
-            bucket=s3.bucket,
-            region=s3.region,
-            path_style=s3.path_style,
-            ca_file=f"{STORE_SECRETS}/ca.crt" if s3.ca is not None else None,
-            access_key_id_file=f"{STORE_SECRETS}/access_key_id",
-            secret_access_key_file=f"{STORE_SECRETS}/secret_access_key",
+        s3=s3_location(s3) if s3 is not None else None,
+        gcs=GCSLocation(
+            bucket=gcs.bucket,
+            endpoint=gcs.endpoint.rstrip("/") if gcs.endpoint else None,
+            ca_file=CA_FILE if gcs.ca is not None else None,
+            credentials_file=f"{STORE_SECRETS}/credentials" if gcs.credentials is not None else "",
         )
-        if s3 is not None
+        if gcs is not None
+        else None,
+        azure=AzureLocation(
+            account=azure.account,
+            container=azure.container,
+            endpoint=azure.endpoint.rstrip("/") if azure.endpoint else None,
+            ca_file=CA_FILE if azure.ca is not None else None,
+            account_key_file=f"{STORE_SECRETS}/credentials" if azure.credentials is not None else "",
+        )
+        if azure is not None
         else None,
         claim=ClaimLocation(path=CLAIM_PATH) if store.spec.claim is not None else None,
         prefix=store.spec.prefix,
@@ -77,20 +98,47 @@ def location(store: BackupStore, *, identity: bool = False, catalogue_key: bool 
     )
 
 
+def s3_location(s3: S3) -> S3Location:
+    """A bucket of an S3-compatible server as a pod with `volumes` mounted sees it."""
+    given = s3.credentials is not None
+    return S3Location(
+        endpoint=s3.endpoint.rstrip("/"),
+        bucket=s3.bucket,
+        region=s3.region,
+        path_style=s3.path_style,
+        ca_file=CA_FILE if s3.ca is not None else None,
+        access_key_id_file=f"{STORE_SECRETS}/access_key_id" if given else "",
+        secret_access_key_file=f"{STORE_SECRETS}/secret_access_key" if given else "",
+        server_side_encryption=SSE[s3.server_side_encryption] if s3.server_side_encryption is not None else None,
+        kms_key_id=s3.kms_key_id,
+    )
+
+
+def secret_sources(store: BackupStore) -> list[Manifest]:
+    """The credentials and certificates as sources of a projected volume; none where there are none."""
+    s3, bucket = store.spec.s3, store.spec.s3 or store.spec.gcs or store.spec.azure
+    other = store.spec.gcs or store.spec.azure
+    sources: list[Manifest] = []
+    if s3 is not None and s3.credentials is not None:
+        items = [
+            {"key": s3.credentials.access_key_id_key, "path": "access_key_id"},
+            {"key": s3.credentials.secret_access_key_key, "path": "secret_access_key"},
+        ]
+        sources.append({"secret": {"name": s3.credentials.secret_name, "items": items}})
+    if other is not None and other.credentials is not None:
+        items = [{"key": other.credentials.key, "path": "credentials"}]
+        sources.append({"secret": {"name": other.credentials.name, "items": items}})
+    if bucket is not None and bucket.ca is not None:
+        sources.append(certificate_projection(bucket.ca))
+    return sources
+
+
 def volumes(
     store: BackupStore, *, identity: SecretKey | None = None, read_only: bool = False, catalogue_key: bool = False
 ) -> list[Manifest]:
     """Volumes with the store's Secrets, its claim, the identity, and the catalogue's key."""
     found: list[Manifest] = []
-    s3 = store.spec.s3
-    if s3 is not None:
-        items = [
-            {"key": s3.credentials.access_key_id_key, "path": "access_key_id"},
-            {"key": s3.credentials.secret_access_key_key, "path": "secret_access_key"},
-        ]
-        sources: list[Manifest] = [{"secret": {"name": s3.credentials.secret_name, "items": items}}]
-        if s3.ca is not None:
-            sources.append(certificate_projection(s3.ca))
+    if sources := secret_sources(store):
         found.append({"name": "store-secrets", "projected": {"defaultMode": 0o440, "sources": sources}})
     if store.spec.claim is not None:
         claim = {"claimName": store.spec.claim.name, "readOnly": read_only}
@@ -113,7 +161,7 @@ def mounts(
 ) -> list[Manifest]:
     """The mounts of `volumes`."""
     found: list[Manifest] = []
-    if store.spec.s3 is not None:
+    if secret_sources(store):
         found.append({"name": "store-secrets", "mountPath": STORE_SECRETS, "readOnly": True})
     if store.spec.claim is not None:
         found.append({"name": "store", "mountPath": CLAIM_PATH, "readOnly": read_only})
@@ -129,11 +177,16 @@ def wanted(store: BackupStore, identity: SecretKey | None = None, *, catalogue_k
     found = []
     name = store.metadata.name
     s3 = store.spec.s3
-    if s3 is not None:
+    if s3 is not None and s3.credentials is not None:
         keys = (s3.credentials.access_key_id_key, s3.credentials.secret_access_key_key)
         found.append(Wanted("Secret", s3.credentials.secret_name, keys, f"s3.credentials of BackupStore {name}"))
-        if s3.ca is not None:
-            found.append(certificate_wanted(s3.ca, f"s3.ca of BackupStore {name}"))
+    for kind, other in (("gcs", store.spec.gcs), ("azure", store.spec.azure)):
+        if other is not None and other.credentials is not None:
+            given = other.credentials
+            found.append(Wanted("Secret", given.name, (given.key,), f"{kind}.credentials of BackupStore {name}"))
+    for kind, bucket in (("s3", s3), ("gcs", store.spec.gcs), ("azure", store.spec.azure)):
+        if bucket is not None and bucket.ca is not None:
+            found.append(certificate_wanted(bucket.ca, f"{kind}.ca of BackupStore {name}"))
     if identity is not None:
         found.append(Wanted("Secret", identity.name, (identity.key,), "age identity"))
     if catalogue_key:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from enum import StrEnum
 from typing import Annotated, ClassVar
 
 from pydantic import Field
@@ -23,6 +24,11 @@ class S3Credentials(Model):
     """Key that holds the secret access key."""
 
 
+class ServerSideEncryption(StrEnum):
+    SSE_S3 = "SSE-S3"
+    SSE_KMS = "SSE-KMS"
+
+
 class S3(Model):
     """A bucket of an S3-compatible server."""
 
@@ -36,8 +42,42 @@ class S3(Model):
     """Whether the bucket is named in the path (true) or in the host name (false)."""
     ca: CertificateSource | None = None
     """Certificate authorities that the server's certificate is checked against, when they are not public ones."""
-    credentials: S3Credentials
-    """Access key."""
+    credentials: S3Credentials | None = None
+    """Access key. Without it the pods use the identity that the cloud provider gives to their service account
+    (jobTemplate.serviceAccountName of this BackupStore and of whatever works with it)."""
+    server_side_encryption: ServerSideEncryption | None = None
+    """How the server encrypts what it stores; without it as the bucket is set up."""
+    kms_key_id: Annotated[str, Field(min_length=1, max_length=512)] | None = None
+    """SSE-KMS: the key; without it the account's default key for S3."""
+
+
+class GCS(Model):
+    """A bucket of Google Cloud Storage."""
+
+    bucket: Annotated[str, Field(min_length=3, max_length=222, pattern=r"^[a-z0-9][-._a-z0-9]*[a-z0-9]$")]
+    """Name of the bucket; it must exist."""
+    endpoint: Annotated[str, Field(max_length=512, pattern=r"^https?://[^/?#@\s]+/?$")] | None = None
+    """URL of the server, when it is not Google's own."""
+    ca: CertificateSource | None = None
+    """Certificate authorities that the server's certificate is checked against, when they are not public ones."""
+    credentials: SecretKey | None = None
+    """Key of a service account in JSON. Without it the pods use workload identity, by their service account."""
+
+
+class Azure(Model):
+    """A container of Azure Blob Storage."""
+
+    account: Annotated[str, Field(min_length=3, max_length=24, pattern=r"^[a-z0-9]+$")]
+    """Name of the storage account."""
+    container: Annotated[str, Field(min_length=3, max_length=63, pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")]
+    """Name of the container; it must exist."""
+    endpoint: Annotated[str, Field(max_length=512, pattern=r"^https?://[^/?#@\s]+(/[a-z0-9]+)?/?$")] | None = None
+    """URL of the blob service, when it is not https://<account>.blob.core.windows.net."""
+    ca: CertificateSource | None = None
+    """Certificate authorities that the server's certificate is checked against, when they are not public ones."""
+    credentials: SecretKey | None = None
+    """Key of the storage account. Without it the pods use workload identity, by their service account and the label
+    azure.workload.identity/use (jobTemplate)."""
 
 
 class Claim(Model):
@@ -62,10 +102,14 @@ class Encryption(Model):
 
 
 class BackupStoreSpec(Model):
-    """Where backups live: exactly one of s3 and claim."""
+    """Where backups live: exactly one of s3, gcs, azure and claim."""
 
     s3: S3 | None = None
     """A bucket of an S3-compatible server."""
+    gcs: GCS | None = None
+    """A bucket of Google Cloud Storage."""
+    azure: Azure | None = None
+    """A container of Azure Blob Storage."""
     claim: Claim | None = None
     """A PersistentVolumeClaim: needs nothing else."""
     prefix: Annotated[
@@ -126,10 +170,23 @@ class BackupStore(Resource):
         BackupStoreSpec,
         Field(
             json_schema_extra=rules(
-                ("has(self.s3) != has(self.claim)", "exactly one of s3 and claim must be given"),
                 (
-                    "has(self.s3) == has(oldSelf.s3) && (!has(self.claim) || self.claim.name == oldSelf.claim.name)"
-                    " && (!has(self.s3) || self.s3.bucket == oldSelf.s3.bucket) && self.prefix == oldSelf.prefix",
+                    "[has(self.s3), has(self.gcs), has(self.azure), has(self.claim)].filter(given, given).size() == 1",
+                    "exactly one of s3, gcs, azure and claim must be given",
+                ),
+                (
+                    "!has(self.s3) || !has(self.s3.kmsKeyID) ||"
+                    " (has(self.s3.serverSideEncryption) && self.s3.serverSideEncryption == 'SSE-KMS')",
+                    "kmsKeyID needs serverSideEncryption SSE-KMS",
+                ),
+                (
+                    "has(self.s3) == has(oldSelf.s3) && has(self.gcs) == has(oldSelf.gcs)"
+                    " && has(self.azure) == has(oldSelf.azure)"
+                    " && (!has(self.claim) || self.claim.name == oldSelf.claim.name)"
+                    " && (!has(self.s3) || self.s3.bucket == oldSelf.s3.bucket)"
+                    " && (!has(self.gcs) || self.gcs.bucket == oldSelf.gcs.bucket)"
+                    " && (!has(self.azure) || (self.azure.account == oldSelf.azure.account"
+                    " && self.azure.container == oldSelf.azure.container)) && self.prefix == oldSelf.prefix",
                     "bucket, claim and prefix of a BackupStore cannot be changed: the backups in it would be lost"
                     " from sight; make a new BackupStore instead",
                 ),

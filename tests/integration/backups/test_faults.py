@@ -115,7 +115,7 @@ def test_a_full_claim_and_a_read_only_one(loaded: tuple[PostgresServer, str]) ->
 
 
 def test_a_full_bucket_and_a_read_only_one(loaded: tuple[PostgresServer, str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pgwarden.storage.bucket.RETRIES", {"max_retries": 1})
+    monkeypatch.setattr("pgwarden.storage.bucket_clients.RETRIES", {"max_retries": 1})
     server, _ = loaded
     with small_filesystem(4) as mount, s3_server(mount) as s3:
         result = run_backup(backup_task(server.address(), s3.location()))

@@ -15,15 +15,34 @@ import pytest
 from pgwarden.jobs.errors import TaskError
 from pgwarden.jobs.files import ClaimLocation, StoreLocation
 from pgwarden.storage.store import ObjectExists, ObjectInfo, Store, open_store
+from tests.support.emulators import AzureServer, GCSServer, azure_server, gcs_server
 from tests.support.filesystem import remount, small_filesystem
 from tests.support.postgres import free_port
 from tests.support.s3 import S3Server, s3_server
 
 
-@pytest.fixture(params=["claim", "bucket"])
+@pytest.fixture(scope="module")
+def gcs() -> Iterator[GCSServer]:
+    with gcs_server() as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def azure() -> Iterator[AzureServer]:
+    with azure_server() as server:
+        yield server
+
+
+@pytest.fixture(params=["claim", "bucket", "gcs", "azure"])
 def location(request: pytest.FixtureRequest, tmp_path: Path) -> StoreLocation:
     if request.param == "claim":
         return StoreLocation(claim=ClaimLocation(path=str(tmp_path)), prefix="team/a")
+    if request.param == "gcs":
+        google: GCSServer = request.getfixturevalue("gcs")
+        return google.location(google.new_bucket(), prefix="team/a")
+    if request.param == "azure":
+        microsoft: AzureServer = request.getfixturevalue("azure")
+        return microsoft.location(microsoft.new_container(), prefix="team/a")
     server: S3Server = request.getfixturevalue("s3")
     return server.location(server.new_bucket(), prefix="team/a")
 
@@ -274,7 +293,7 @@ def test_certificate_of_an_unknown_authority_and_no_certificate(s3: S3Server, tm
     ],
 )
 def test_wrong_endpoint(s3: S3Server, endpoint: str, expected: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pgwarden.storage.bucket.RETRIES", {"max_retries": 1})
+    monkeypatch.setattr("pgwarden.storage.bucket_clients.RETRIES", {"max_retries": 1})
     location = s3.location()
     assert location.s3
     wrong = endpoint.format(closed=free_port(), tls=s3.port)
@@ -284,10 +303,10 @@ def test_wrong_endpoint(s3: S3Server, endpoint: str, expected: str, monkeypatch:
 
 
 def test_a_full_bucket(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pgwarden.storage.bucket.RETRIES", {"max_retries": 1})
+    monkeypatch.setattr("pgwarden.storage.bucket_clients.RETRIES", {"max_retries": 1})
     with small_filesystem(24) as mount, s3_server(mount) as server:
         store = open_store(server.location())
-        for content in ([os.urandom(7 << 20)] * 4, (os.urandom(1 << 20) for _ in range(48))):
+        for content in ([os.urandom(7 << 20)] * 9, (os.urandom(1 << 20) for _ in range(48))):
             with pytest.raises(TaskError) as caught:
                 store.put_stream("large", content)
                 store.put_stream("larger", content)
@@ -295,7 +314,7 @@ def test_a_full_bucket(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_server_that_went_away(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pgwarden.storage.bucket.RETRIES", {"max_retries": 1})
+    monkeypatch.setattr("pgwarden.storage.bucket_clients.RETRIES", {"max_retries": 1})
     with s3_server() as server:
         store = open_store(server.location())
         store.put("a", b"content")

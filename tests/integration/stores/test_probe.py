@@ -88,7 +88,7 @@ def test_a_bucket_that_cannot_be_used(s3: S3Server, bucket: str, wrong: dict[str
 
 
 def test_a_server_that_does_not_answer(s3: S3Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pgwarden.storage.bucket.RETRIES", {"max_retries": 1})
+    monkeypatch.setattr("pgwarden.storage.bucket_clients.RETRIES", {"max_retries": 1})
     location = s3.location()
     assert location.s3
     away = location.s3.model_copy(update={"endpoint": f"https://localhost:{free_port()}"})
@@ -97,7 +97,7 @@ def test_a_server_that_does_not_answer(s3: S3Server, monkeypatch: pytest.MonkeyP
 
 
 def test_a_read_only_bucket(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pgwarden.storage.bucket.RETRIES", {"max_retries": 1})
+    monkeypatch.setattr("pgwarden.storage.bucket_clients.RETRIES", {"max_retries": 1})
     with s3_server() as server:
         server.stop()
         server.start(read_only=True)
