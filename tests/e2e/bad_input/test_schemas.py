@@ -41,9 +41,16 @@ ONE_BACKUP = ("source.policyRef", "source.clusterRef", "source.storeRef", "sourc
 ARCHIVE = ("source.backupRef", "source.policyRef")
 POLICY = ("source.backupRef", "source.clusterRef", "source.storeRef")
 DAILY = "0 3 * * *"
+STORES = ("s3", "gcs", "azure", "claim")
 SCHEDULES = ("schedules.full", "schedules.incremental", "schedules.logical", "verification.schedule")
 WAYS: dict[str, tuple[Way, ...]] = {
-    "backupstores": (Way(("claim",)), Way(("s3",))),
+    "backupstores": tuple(
+        Way(
+            tuple(other for other in STORES if other != each),
+            {"s3.serverSideEncryption": "SSE-KMS"} if each == "s3" else {},
+        )
+        for each in STORES
+    ),
     "databasebackups": (
         Way(("logical",), {"type": "Incremental"}),
         Way(("parent",), {"type": "Logical", "logical.format": "Directory"}),
