@@ -59,9 +59,9 @@ REFUSED = {
     "a wrong type": (thing("DatabaseCluster", cluster_spec(databases="app")), "databases"),
     "two places for backups": (
         thing("BackupStore", {"s3": S3, "claim": {"name": "claim"}}),
-        "exactly one of s3 and claim must be given",
+        "exactly one of s3, gcs, azure and claim must be given",
     ),
-    "no place for backups": (thing("BackupStore", {}), "exactly one of s3 and claim must be given"),
+    "no place for backups": (thing("BackupStore", {}), "exactly one of s3, gcs, azure and claim must be given"),
     "a recipient that is none": (
         thing("BackupStore", {"claim": {"name": "claim"}, "encryption": {"recipients": ["age1short"]}}),
         "spec.encryption.recipients",
