@@ -49,9 +49,9 @@ def states_section() -> str:
     text = """\
 ## Conditions, and how GitOps tools read them
 
-Every kind has the conditions `Ready`, `Reconciling` and `Stalled` after kstatus. For a DatabaseCluster and a
-BackupStore, `Ready=True` means that it is accepted and in force; for a DatabaseMigration, DatabaseBackup and
-RestoreRequest, that the work is done. `Stalled=True` means that only a person can help: change `spec`, or make a new
+Every kind has the conditions `Ready`, `Reconciling` and `Stalled` after kstatus. For a DatabaseCluster, a
+BackupStore and a BackupPolicy, `Ready=True` means that it is accepted and in force; for a DatabaseMigration,
+DatabaseBackup and RestoreRequest, that the work is done. `Stalled=True` means that only a person can help: change `spec`, or make a new
 object. The other conditions tell outcomes and raise alerts, and never hold up a release.
 
 One set of rules serves all kinds: `manifests/health/argocd-cm.yaml` for Argo CD and `manifests/health/flux.yaml` for

@@ -87,7 +87,8 @@ STATES: tuple[State, ...] = (
     ),
     State(
         "in force, while the last outcome was bad",
-        "a cluster in force that does not answer now: `Reachable=False` raises the alert, releases go on",
+        "a cluster that does not answer now, a policy whose last backup failed: `Reachable=False` or"
+        " `LastBackupSucceeded=False` raises the alert, releases go on",
         kstatus="Current",
         argocd="Healthy",
         flux="Current",

@@ -21,7 +21,15 @@ from pgwarden.jobs.names import (
     job_name,
     label_value,
 )
-from pgwarden.jobs.render import CONTAINER_SECURITY, DEFAULT_USER, Manifest, Owner, render
+from pgwarden.jobs.render import (
+    CONTAINER_SECURITY,
+    DEFAULT_USER,
+    Manifest,
+    Owner,
+    beside_the_claim,
+    claim_labels,
+    render,
+)
 from pgwarden.policies.resource import BackupPolicy
 from pgwarden.stores.access import location, mounts, volumes
 from pgwarden.stores.access import wanted as store_wanted
@@ -100,13 +108,13 @@ def manifests(
             image=image,
             image_pull_policy=image_pull_policy,
             image_pull_secrets=[{"name": each} for each in pull_secrets],
-            pod_labels={**chosen.labels, **labels},
+            pod_labels={**chosen.labels, **labels, **claim_labels(volumes(store))},
             pod_annotations=chosen.annotations,
             service_account=chosen.service_account_name or "default",
             node_selector=chosen.node_selector,
             tolerations=[toleration.to_json() for toleration in chosen.tolerations],
             priority_class=chosen.priority_class_name,
-            affinity=None,
+            affinity=beside_the_claim(volumes(store), metadata.namespace),
             user=chosen.run_as_user or DEFAULT_USER,
             group=chosen.run_as_group or DEFAULT_USER,
             fs_group=chosen.fs_group or DEFAULT_USER,

@@ -13,6 +13,8 @@ OWNER_NAME_LABEL = "pgwarden.dev/owner-name"
 OPERATION_LABEL = "pgwarden.dev/operation"
 CLUSTER_LABEL = "pgwarden.dev/cluster"
 SYSTEM_IDENTIFIER_LABEL = "pgwarden.dev/system-identifier"
+STORE_CLAIM_LABEL = "pgwarden.dev/store-claim"
+"""Of every pod that mounts a BackupStore's claim: its name."""
 ATTEMPT_ANNOTATION = "pgwarden.dev/attempt"
 
 # A Job's name becomes a label of its pods, and labels end at 63 characters.

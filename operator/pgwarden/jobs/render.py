@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from importlib.resources import files
@@ -24,6 +25,7 @@ from pgwarden.jobs.names import (
     OWNER_KIND_LABEL,
     OWNER_NAME_LABEL,
     OWNER_UID_LABEL,
+    STORE_CLAIM_LABEL,
     SYSTEM_IDENTIFIER_LABEL,
     label_value,
 )
@@ -109,7 +111,7 @@ def render_job(template: str, request: JobRequest) -> Manifest:
     size = sum(len(text.encode()) for text in texts.values())
     if size > TASK_BYTES:
         raise TaskTooLarge(f"the task of {request.owner.kind} {request.owner.name} has {size} bytes")
-    labels = {**request.template.labels, **labels_of(request)}
+    labels = {**request.template.labels, **labels_of(request), **claim_labels(request.volumes)}
     annotations = {
         **request.template.annotations,
         # A drained or scaled-down node waits for a task, as far as these tools can be asked to.
@@ -136,6 +138,7 @@ def render_job(template: str, request: JobRequest) -> Manifest:
         "node_selector": chosen.node_selector,
         "tolerations": [toleration.to_json() for toleration in chosen.tolerations],
         "priority_class": chosen.priority_class_name,
+        "affinity": beside_the_claim(request.volumes, request.owner.namespace),
         "run_as_user": chosen.run_as_user or request.run_as_user,
         "run_as_group": chosen.run_as_group or request.run_as_group,
         "fs_group": chosen.fs_group or request.fs_group,
@@ -177,6 +180,32 @@ def labels_of(request: JobRequest) -> dict[str, str]:
     if request.system_identifier:
         labels[SYSTEM_IDENTIFIER_LABEL] = request.system_identifier
     return labels
+
+
+def claim_labels(volumes: Sequence[Manifest]) -> dict[str, str]:
+    """The label of a pod that mounts a BackupStore's claim; empty for one that mounts none."""
+    for volume in volumes:
+        if volume["name"] == "store":
+            return {STORE_CLAIM_LABEL: label_value(volume["persistentVolumeClaim"]["claimName"])}
+    return {}
+
+
+def beside_the_claim(volumes: Sequence[Manifest], namespace: str) -> Manifest | None:
+    """Affinity to the node where other pods mount the same store's claim: a ReadWriteOnce one is had on one node only.
+
+    Preferred, not required: a claim that many nodes can mount must not keep a pod from running.
+    """
+    labels = claim_labels(volumes)
+    if not labels:
+        return None
+    term = {
+        "topologyKey": "kubernetes.io/hostname",
+        "namespaces": [namespace],
+        "labelSelector": {"matchLabels": labels},
+    }
+    return {
+        "podAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": [{"weight": 100, "podAffinityTerm": term}]}
+    }
 
 
 @lru_cache(maxsize=1)

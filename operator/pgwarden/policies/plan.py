@@ -98,7 +98,7 @@ def concluded(
     seen = look.report
     catalogue_latest = point(seen.latest) if seen is not None else None
     earliest = earliest_point(runs, point(seen.earliest) if seen is not None else known_earliest(policy, runs))
-    latest = latest_point(runs, archived, catalogue_latest or before.latest_recoverable)
+    latest = latest_point(runs, archived, catalogue_latest or remembered(before.latest_recoverable, now))
     written = calmed(before.latest_recoverable, latest)
     if wal is not None and written != before.latest_recoverable:
         wal = refreshed(wal, observed.archiver)
@@ -166,6 +166,11 @@ def known_earliest(policy: BackupPolicy, runs: Sequence[Run]) -> RecoverablePoin
     """The earliest moment that the last look found; without any look the backups tell."""
     looked = policy.status.catalogue is not None and policy.status.catalogue.time is not None
     return policy.status.earliest_recoverable if looked else None
+
+
+def remembered(latest: RecoverablePoint | None, now: datetime) -> RecoverablePoint | None:
+    """The newest moment that was recoverable before: it still is, unless a clock that was ahead had told it."""
+    return latest if latest is not None and latest.time <= now else None
 
 
 def measured_before(policy: BackupPolicy) -> Measured | None:

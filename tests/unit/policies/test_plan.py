@@ -258,3 +258,13 @@ def test_the_next_run_is_told_in_words() -> None:
     assert status.next_run.startswith("Incremental 2026-11-23T12:1")
     assert {each.name for each in status.schedules} == {"Full", "Incremental"}
     assert settled(suspend=True).status.next_run == ""
+
+
+def test_a_moment_that_a_clock_ahead_has_told_is_not_believed_for_ever() -> None:
+    before = settled(wal={"enabled": True})
+    runs = [full(NOW - 9 * HOUR)]
+    ahead = streaming(recovery_point_time=NOW + 48 * HOUR)
+    known = after(plan(before, ObservedPolicy(runs=runs, archiver=ahead), NOW), before)
+    mended = after(plan(known, ObservedPolicy(runs=runs, archiver=streaming()), NOW), known).status.latest_recoverable
+    assert mended is not None and mended.time <= NOW
+    assert said(plan(known, ObservedPolicy(runs=runs), NOW + HOUR).judgments, "ObjectivesMet")[0] == "False"

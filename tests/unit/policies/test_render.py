@@ -65,9 +65,9 @@ def test_names_tell_what_and_when_and_fit(name: str) -> None:
     assert len(names) == 3
 
 
-def test_a_look_into_the_archive_is_told_what_to_keep_and_what_is_in_use() -> None:
+def a_look() -> dict[str, Any]:
     it = policy(retention={"window": "2w", "minimumFulls": 3, "monthly": 12}, verification={"backups": 4})
-    made = look(
+    return look(
         it,
         observed_cluster(),
         claim_store(),
@@ -81,6 +81,10 @@ def test_a_look_into_the_archive_is_told_what_to_keep_and_what_is_in_use() -> No
         image_pull_policy="Always",
         image_pull_secrets=(),
     )
+
+
+def test_a_look_into_the_archive_is_told_what_to_keep_and_what_is_in_use() -> None:
+    made = a_look()
     task = Task.model_validate_json(made["spec"]["template"]["metadata"]["annotations"][TASK_ANNOTATION])
     payload = CatalogueTask.model_validate(task.payload)
     assert (payload.retention.window_seconds, payload.retention.minimum_fulls) == (14 * 86400, 3)
@@ -119,6 +123,18 @@ def test_the_archiver_runs_alone_and_restricted() -> None:
     assert spec["selector"]["matchLabels"] == service["spec"]["selector"]
     assert service["spec"]["ports"][0]["port"] == PORT
     assert spec["template"]["metadata"]["labels"][OWNER_UID_LABEL] == policy().metadata.uid
+
+
+def test_pods_that_mount_one_claim_seek_each_other() -> None:
+    made = manifests(policy(wal={"enabled": True}), observed_cluster(), claim_store(), image="operator:1")
+    pod = made[2]["spec"]["template"]
+    (term,) = pod["spec"]["affinity"]["podAffinity"]["preferredDuringSchedulingIgnoredDuringExecution"]
+    selector = term["podAffinityTerm"]["labelSelector"]["matchLabels"]
+    assert selector == {"pgwarden.dev/store-claim": "backups"}
+    assert selector.items() <= pod["metadata"]["labels"].items()
+    assert selector.items() <= a_look()["spec"]["template"]["metadata"]["labels"].items()
+    assert a_look()["spec"]["template"]["spec"]["affinity"] == pod["spec"]["affinity"]
+    assert "affinity" not in archiver()[2]["spec"]["template"]["spec"]
 
 
 def test_no_secret_stands_in_what_the_archiver_is_made_of() -> None:
