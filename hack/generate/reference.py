@@ -51,8 +51,8 @@ def states_section() -> str:
 
 Every kind has the conditions `Ready`, `Reconciling` and `Stalled` after kstatus. For a DatabaseCluster, a
 BackupStore and a BackupPolicy, `Ready=True` means that it is accepted and in force; for a DatabaseMigration,
-DatabaseBackup and RestoreRequest, that the work is done. `Stalled=True` means that only a person can help: change `spec`, or make a new
-object. The other conditions tell outcomes and raise alerts, and never hold up a release.
+DatabaseBackup and RestoreRequest, that the work is done. `Stalled=True` means that only a person can help: change
+`spec`, or make a new object. The other conditions tell outcomes and raise alerts, and never hold up a release.
 
 One set of rules serves all kinds: `manifests/health/argocd-cm.yaml` for Argo CD and `manifests/health/flux.yaml` for
 Flux. A test runs both on every row of this table; the column kstatus is what its rules for custom resources say
