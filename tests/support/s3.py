@@ -59,7 +59,7 @@ class S3Server:
     def endpoint(self) -> str:
         return f"https://localhost:{self.port}"
 
-    def start(self, *, read_only: bool = False) -> None:
+    def start(self, *, read_only: bool = False, secret_key: str = SECRET_KEY) -> None:
         """Starts the server and waits until it accepts connections."""
         command = [versitygw(), "--port", f"{HOST}:{self.port}", "--quiet"]
         command += ["--cert", str(self.tls.certificate), "--key", str(self.tls.key)]
@@ -70,7 +70,7 @@ class S3Server:
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
-            env={"PATH": os.environ["PATH"], "ROOT_ACCESS_KEY_ID": ACCESS_KEY, "ROOT_SECRET_ACCESS_KEY": SECRET_KEY},
+            env={"PATH": os.environ["PATH"], "ROOT_ACCESS_KEY_ID": ACCESS_KEY, "ROOT_SECRET_ACCESS_KEY": secret_key},
         )
         log.close()
         wait_until(self._accepts, f"versitygw did not start: {(self.folder / 'log').read_text()}")

@@ -1,0 +1,132 @@
+"""A bad network, a bad server, keys that are replaced: work succeeds by trying again or ends with the right reason."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from pgwarden.jobs.errors import TaskError
+from pgwarden.jobs.files import ArchiveIdentity, StoreLocation
+from pgwarden.jobs.task import Outcome
+from pgwarden.storage.objects import verify_object
+from pgwarden.storage.store import open_store
+from tests.support.backups import backup_task, run_backup, stored_record, take_backup
+from tests.support.postgres import PostgresServer
+from tests.support.s3 import S3Server, s3_server
+from tests.support.s3_faults import CUT, Proxy, Request, s3_faults
+
+LARGE = [os.urandom(9 << 20)] * 4
+
+
+@pytest.fixture
+def few_retries(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pgwarden.storage.bucket_clients.RETRIES", {"max_retries": 2})
+
+
+@pytest.fixture
+def proxy(s3: S3Server) -> Iterator[Proxy]:
+    with s3_faults(s3) as running:
+        yield running
+
+
+def once_in(number: int, fault: float, method: str = "PUT") -> Callable[[Request], float | None]:
+    """Every so manieth request of a method goes wrong."""
+    return lambda request: fault if request.method == method and request.number % number == 0 else None
+
+
+def committed(store: StoreLocation) -> list[str]:
+    return [info.path for info in open_store(store).list("") if info.path.endswith("/backup.json")]
+
+
+# A creating PUT that is cut may have been carried out, so the client library leaves its repetition to the next attempt.
+@pytest.mark.parametrize("fault", [500, 503, 0.3], ids=["500", "503", "slow"])
+def test_a_backup_over_a_bad_network_succeeds_by_trying_again(
+    postgres17: PostgresServer, s3: S3Server, proxy: Proxy, fault: float
+) -> None:
+    direct = s3.location(s3.new_bucket())
+    proxy.fault = once_in(3, fault)
+    report, record = take_backup(postgres17.address(), proxy.location(direct), object_bytes=4 << 20)
+    assert any(request.method == "PUT" and request.number % 3 == 0 for request in proxy.requests), "nothing went wrong"
+    for stored in record.objects:
+        verify_object(open_store(direct), f"{report.location}/{stored.path}", stored)
+
+
+@pytest.mark.parametrize(
+    ("fault", "reason", "retryable"),
+    [(500, "StoreUnreachable", True), (503, "StoreUnreachable", True), (CUT, "StoreUnreachable", True),
+     (507, "StoreFull", False), (403, "StoreAccessDenied", False)],
+    ids=["500", "503", "cut", "full", "denied"],
+)  # fmt: skip
+@pytest.mark.usefixtures("few_retries")
+def test_a_store_that_stays_bad_ends_the_backup_with_its_reason_and_nothing_listed(
+    postgres17: PostgresServer, s3: S3Server, proxy: Proxy, fault: int, reason: str, retryable: bool
+) -> None:
+    direct = s3.location(s3.new_bucket())
+    proxy.fault = lambda request: fault if "attempt-" in request.path and request.method == "PUT" else None
+    result = run_backup(backup_task(postgres17.address(), proxy.location(direct)))
+    assert (result.outcome, result.reason, result.retryable) == (Outcome.FAILED, reason, retryable), result.message
+    assert result.remedy
+    assert committed(direct) == []
+    proxy.fault = lambda _request: None
+    assert run_backup(backup_task(postgres17.address(), proxy.location(direct))).outcome == Outcome.SUCCEEDED
+    assert len(committed(direct)) == 1
+
+
+@pytest.mark.usefixtures("few_retries")
+def test_a_large_object_that_is_given_up_is_not_listed(s3: S3Server, proxy: Proxy) -> None:
+    direct = s3.location(s3.new_bucket())
+    proxy.fault = lambda request: 503 if "partNumber=3" in request.path else None
+    with pytest.raises(TaskError) as caught:
+        open_store(proxy.location(direct)).put_stream("large", LARGE)
+    assert caught.value.reason == "StoreUnreachable"
+    assert list(open_store(direct).list("")) == []
+
+
+def test_keys_that_are_replaced_are_taken_up() -> None:
+    with s3_server() as server:
+        location = server.location()
+        store = open_store(location)
+        store.put("before", b"1")
+        replace_keys(server, "the new secret key")
+        with pytest.raises(TaskError) as caught:
+            store.put("between", b"2")
+        assert (caught.value.reason, caught.value.retryable) == ("StoreCredentialsRejected", True)
+        assert "until a moment ago" in caught.value.message
+        assert location.s3
+        write_anew(Path(location.s3.secret_access_key_file), "the new secret key")
+        store.put("after", b"3")
+        assert sorted(info.path for info in store.list("")) == ["after", "before"]
+        write_anew(Path(location.s3.secret_access_key_file), "a wrong one")
+        with pytest.raises(TaskError) as wrong:
+            store.put("never", b"4")
+        assert (wrong.value.reason, wrong.value.retryable) == ("StoreCredentialsRejected", False)
+
+
+def replace_keys(server: S3Server, secret: str) -> None:
+    """The server takes another secret key from now on."""
+    server.stop()
+    server.start(secret_key=secret)
+
+
+def write_anew(file: Path, content: str) -> None:
+    """As kubelet does: another file takes the place."""
+    new = file.with_suffix(".new")
+    new.write_text(content)
+    new.rename(file)
+
+
+def test_two_clusters_share_a_store(postgres17: PostgresServer, s3: S3Server) -> None:
+    store = s3.location(s3.new_bucket(), prefix="shared")
+    other = ArchiveIdentity(namespace="shop", cluster="analytics", cluster_uid="other-uid")
+    first, _ = take_backup(postgres17.address(), store)
+    second, _ = take_backup(postgres17.address(), store, archive=other)
+    assert first.location.startswith("shop/operational/")
+    assert second.location.startswith("shop/analytics/")
+    impostor = other.model_copy(update={"cluster_uid": "a third"})
+    refused = run_backup(backup_task(postgres17.address(), store, archive=impostor))
+    assert refused.reason == "ArchiveBelongsToAnother"
+    for report in (first, second):
+        assert stored_record(store, report.location).backup_id == report.backup_id

@@ -1,0 +1,133 @@
+"""A proxy in front of an S3 server that does what networks and servers do on bad days.
+
+    with s3_faults(s3) as proxy:
+        store = proxy.location(s3.location(bucket))
+        proxy.fault = lambda request: 503 if request.method == "PUT" else None
+
+It ends TLS with the server's own certificate and speaks TLS to the server, so that clients notice nothing.
+"""
+
+from __future__ import annotations
+
+import http.client
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+from pgwarden.jobs.files import StoreLocation
+
+from .postgres import HOST
+from .s3 import S3Server
+
+HOP_BY_HOP = {"connection", "content-length", "transfer-encoding"}
+CUT = -1
+"""A fault: the connection ends in the middle of the request's body."""
+CODES = {500: "InternalError", 503: "SlowDown", 403: "AccessDenied", 507: "InsufficientStorage"}
+
+
+@dataclass(frozen=True)
+class Request:
+    """One request, before it is passed on."""
+
+    number: int
+    method: str
+    path: str
+
+
+class Proxy(ThreadingHTTPServer):
+    """The server; `fault` says what happens to a request: an HTTP status, CUT, seconds to wait (a float), or None."""
+
+    daemon_threads = True
+
+    def __init__(self, server: S3Server) -> None:
+        super().__init__((HOST, 0), Handler)
+        self.behind = server
+        self.fault: Callable[[Request], int | float | None] = lambda _request: None
+        self.requests: list[Request] = []
+        self.lock = threading.Lock()
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(server.tls.certificate, server.tls.key)
+        # The handshake belongs to the thread of the connection, not to the one that accepts.
+        self.socket = context.wrap_socket(self.socket, server_side=True, do_handshake_on_connect=False)
+        self.trusted = ssl.create_default_context(cafile=str(server.tls.authority))
+
+    def location(self, direct: StoreLocation) -> StoreLocation:
+        """The same store, by way of here."""
+        assert direct.s3
+        endpoint = f"https://localhost:{self.server_address[1]}"
+        return direct.model_copy(update={"s3": direct.s3.model_copy(update={"endpoint": endpoint})})
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Connections that break are what this is for."""
+
+
+class Handler(BaseHTTPRequestHandler):
+    """One connection."""
+
+    protocol_version = "HTTP/1.1"
+    server: Proxy
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Nothing."""
+
+    def do(self) -> None:
+        with self.server.lock:
+            request = Request(len(self.server.requests), self.command, self.path)
+            self.server.requests.append(request)
+        fault = self.server.fault(request)
+        length = int(self.headers.get("content-length", "0"))
+        if fault == CUT:
+            self.rfile.read(length // 2)
+            self.connection.shutdown(socket.SHUT_RDWR)
+            self.close_connection = True
+            return
+        content = self.rfile.read(length)
+        if isinstance(fault, float):
+            time.sleep(fault)
+        elif isinstance(fault, int):
+            text = f"<Error><Code>{CODES[fault]}</Code><Message>on purpose</Message></Error>".encode()
+            self.send_response(fault)
+            self.send_header("Content-Length", str(len(text)))
+            self.end_headers()
+            self.wfile.write(text)
+            return
+        self.pass_on(content)
+
+    do_GET = do_HEAD = do_PUT = do_POST = do_DELETE = do  # noqa: N815 - names that http.server looks for
+
+    def pass_on(self, content: bytes) -> None:
+        headers = {name: value for name, value in self.headers.items() if name.lower() not in HOP_BY_HOP}
+        behind = http.client.HTTPSConnection(HOST, self.server.behind.port, timeout=60, context=self.server.trusted)
+        try:
+            behind.request(self.command, self.path, content or None, headers)
+            found = behind.getresponse()
+            answer = found.read()
+        finally:
+            behind.close()
+        self.send_response(found.status)
+        for name, value in found.getheaders():
+            if name.lower() not in HOP_BY_HOP or (self.command == "HEAD" and name.lower() == "content-length"):
+                self.send_header(name, value)
+        if self.command != "HEAD":
+            self.send_header("Content-Length", str(len(answer)))
+        self.end_headers()
+        self.wfile.write(answer)
+
+
+@contextmanager
+def s3_faults(server: S3Server) -> Iterator[Proxy]:
+    """A proxy in front of the server, without faults to begin with."""
+    proxy = Proxy(server)
+    thread = threading.Thread(target=proxy.serve_forever, name="s3-faults", daemon=True)
+    thread.start()
+    try:
+        yield proxy
+    finally:
+        proxy.shutdown()
+        proxy.server_close()
+        thread.join()
