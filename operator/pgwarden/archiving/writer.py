@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import structlog
+
 from pgwarden.archiving.trouble import conflict
 from pgwarden.storage import layout
 from pgwarden.storage.compression import compress
@@ -16,6 +18,8 @@ from pgwarden.storage.store import ObjectExists, Store
 
 DIGEST_DIGITS = 16
 CHUNK_BYTES = 1 << 20
+
+log = structlog.get_logger()
 
 
 @dataclass(frozen=True)
@@ -64,10 +68,11 @@ class ArchiveWriter:
 
     def _write_tail(self, store: Store, piece: Piece) -> int:
         content = self._pack(piece.data)
+        path = self.tail_path(piece)
         try:
-            store.put(self.tail_path(piece), content)
-        except ObjectExists:
-            return 0  # of the same digest
+            store.put(path, content)
+        except ObjectExists:  # of the same digest
+            return replace_if_cut(store, path, content)
         return len(content)
 
     def _write_segment(self, store: Store, piece: Piece) -> int:
@@ -86,7 +91,7 @@ class ArchiveWriter:
                     f"{path} in the store ({store.name}) was there without a checksum, and is not what the server sent "
                     "or cannot be read to compare"
                 ) from None
-            return 0
+            return replace_if_cut(store, path, content)
         return len(content)
 
     def _same_content(self, store: Store, path: str, piece: Piece) -> bool:
@@ -101,6 +106,21 @@ class ArchiveWriter:
         chunks = (bytes(data[at : at + CHUNK_BYTES]) for at in range(0, len(data), CHUNK_BYTES))
         packed = compress(chunks, level=self.level, threads=0)
         return b"".join(encrypt(packed, self.recipients) if self.recipients else packed)
+
+
+def replace_if_cut(store: Store, path: str, content: bytes) -> int:
+    """Makes an object whole that is known to hold the same WAL and has another size; returns the bytes stored.
+
+    A server may have kept the part of a body that came before the connection broke. The WAL is not acknowledged yet, so
+    that nothing is lost should we end in between. Raises what `Store` raises.
+    """
+    found = store.head(path)
+    if found is not None and found.size == len(content):
+        return 0
+    log.warning("an object of WAL is not whole; it is written anew", object=path, store=store.name)
+    store.delete(path)
+    store.put(path, content)
+    return len(content)
 
 
 def digest(data: memoryview) -> str:

@@ -50,8 +50,8 @@ def s3_bucket(location: S3Location) -> Bucket:
             "endpoint": endpoint_url(address, location),
             "region": location.region,
             "virtual_hosted_style_request": not location.path_style,
-            # TLS protects what is sent, so that it need not be hashed once more for the signature.
-            "unsigned_payload": secure,
+            # Signed with the hash of what is sent: else a server may take what came before a cut for the whole.
+            "unsigned_payload": False,
             **_transport(name, location.ca_file, secure=secure),
         }
         if files:

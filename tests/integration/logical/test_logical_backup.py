@@ -123,7 +123,10 @@ def test_a_second_attempt_answers_from_what_the_first_one_left(
     assert (again.repeated, again.stop_time, record.attempt) == (True, first.stop_time, 1)
 
 
-def test_progress_tells_bytes_and_tables(shop: PostgresServer, claim: StoreLocation, tmp_path: Path) -> None:
+def test_progress_tells_bytes_and_tables(
+    shop: PostgresServer, claim: StoreLocation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pgwarden.logical.dump.LOOK_SECONDS", 0.0)
     shop.execute("CREATE TABLE wide AS SELECT repeat(md5(i::text), 60) FROM generate_series(1, 60000) AS i")
     try:
         task = logical_task(shop, claim, tmp_path, compression_level=12)

@@ -17,6 +17,7 @@ from tests.support.backups import backup_task, run_backup, stored_record, take_b
 from tests.support.postgres import PostgresServer
 from tests.support.s3 import S3Server, s3_server
 from tests.support.s3_faults import CUT, Proxy, Request, s3_faults
+from tests.support.tcp_proxy import tcp_proxy
 
 LARGE = [os.urandom(9 << 20)] * 4
 
@@ -82,6 +83,23 @@ def test_a_large_object_that_is_given_up_is_not_listed(s3: S3Server, proxy: Prox
     with pytest.raises(TaskError) as caught:
         open_store(proxy.location(direct)).put_stream("large", LARGE)
     assert caught.value.reason == "StoreUnreachable"
+    assert list(open_store(direct).list("")) == []
+
+
+@pytest.mark.usefixtures("few_retries")
+def test_a_body_that_is_cut_is_never_taken_for_an_object(s3: S3Server) -> None:
+    """versitygw keeps what came of a body that is not signed with its hash, and calls that the object."""
+    direct = s3.location(s3.new_bucket())
+    with tcp_proxy(s3.port) as proxy:
+        assert direct.s3
+        endpoint = f"https://localhost:{proxy.port}"
+        over_proxy = direct.model_copy(update={"s3": direct.s3.model_copy(update={"endpoint": endpoint})})
+        # Slow enough for the server to have had most of it when the connection ends.
+        proxy.bytes_per_second, proxy.cut_after = 8_000_000, 600_000
+        for number in range(10):
+            with pytest.raises(TaskError) as caught:
+                open_store(over_proxy).put(f"cut-{number}", os.urandom(1_000_000))
+            assert (caught.value.reason, caught.value.retryable) == ("StoreUnreachable", True)
     assert list(open_store(direct).list("")) == []
 
 

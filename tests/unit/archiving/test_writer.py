@@ -1,0 +1,84 @@
+"""What lies in the store already is kept when it is the same WAL and whole, and refused when it is other WAL."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import pytest
+
+from pgwarden.archiving.writer import ArchiveWriter, Piece, digest
+from pgwarden.jobs.errors import TaskError
+from pgwarden.jobs.files import ClaimLocation, StoreLocation
+from pgwarden.storage import layout
+from pgwarden.storage.objects import read_object
+from pgwarden.storage.store import Store, open_store
+
+ARCHIVE = "shop/operational"
+SEGMENT = "000000010000000000000003"
+SEGMENT_BYTES = 1 << 20
+START = 3 * SEGMENT_BYTES
+DATA = hashlib.shake_256(b"WAL").digest(SEGMENT_BYTES)
+WRITER = ArchiveWriter(ARCHIVE, level=1)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return open_store(StoreLocation(claim=ClaimLocation(path=str(tmp_path))))
+
+
+def piece(data: bytes = DATA, *, whole: bool = True) -> Piece:
+    return Piece(1, SEGMENT, START, START, START + len(data), memoryview(data), whole)
+
+
+def stored(store: Store, path: str) -> bytes:
+    return b"".join(read_object(store, path))
+
+
+def cut(store: Store, path: str) -> None:
+    """What a server keeps that takes the first part of a body for the whole."""
+    content = b"".join(store.read(path))
+    store.delete(path)
+    store.put(path, content[: len(content) // 2])
+
+
+@pytest.mark.parametrize("whole", [True, False], ids=["segment", "tail"])
+def test_a_piece_is_written_once(store: Store, whole: bool) -> None:
+    assert WRITER.write(store, piece(whole=whole)) > SEGMENT_BYTES
+    assert WRITER.write(store, piece(whole=whole)) == 0
+
+
+@pytest.mark.parametrize("whole", [True, False], ids=["segment", "tail"])
+def test_a_piece_that_was_cut_on_its_way_is_made_whole(store: Store, whole: bool) -> None:
+    path = layout.segment_object(ARCHIVE, SEGMENT, encrypted=False) if whole else WRITER.tail_path(piece(whole=False))
+    WRITER.write(store, piece(whole=whole))
+    cut(store, path)
+    assert WRITER.write(store, piece(whole=whole)) > SEGMENT_BYTES
+    assert stored(store, path) == DATA
+
+
+def test_other_wal_is_never_written_over(store: Store) -> None:
+    WRITER.write(store, piece())
+    with pytest.raises(TaskError) as caught:
+        WRITER.write(store, piece(DATA[::-1]))
+    assert caught.value.reason == "ArchiveConflict"
+    assert stored(store, layout.segment_object(ARCHIVE, SEGMENT, encrypted=False)) == DATA
+
+
+@pytest.mark.parametrize(("found", "conflicts"), [(DATA, False), (DATA[::-1], True)], ids=["same", "other"])
+def test_a_segment_without_its_checksum_is_read_to_compare(store: Store, found: bytes, conflicts: bool) -> None:
+    WRITER.write(store, piece(found))
+    store.delete(layout.checksum_object(ARCHIVE, SEGMENT))
+    if conflicts:
+        with pytest.raises(TaskError, match="was there without a checksum"):
+            WRITER.write(store, piece())
+    else:
+        assert WRITER.write(store, piece()) == 0
+
+
+def test_the_name_of_a_tail_tells_what_is_in_it(store: Store) -> None:
+    WRITER.write(store, piece(DATA[:100], whole=False))
+    WRITER.write(store, piece(DATA[100:200], whole=False))
+    names = [info.path for info in store.list(ARCHIVE)]
+    assert len(names) == 2
+    assert all(any(digest(memoryview(data)) in name for name in names) for data in (DATA[:100], DATA[100:200]))
