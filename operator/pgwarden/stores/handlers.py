@@ -11,11 +11,12 @@ from pgwarden.kube.context import OperatorContext
 from pgwarden.kube.key import Key
 from pgwarden.kube.objects import read
 from pgwarden.kube.secrets import missing
-from pgwarden.kube.types import BACKUP_STORES, CLAIMS, SECRETS
+from pgwarden.kube.types import BACKUP_STORES, CLAIMS, PODS, SECRETS, STATEFUL_SETS
 from pgwarden.kube.work import apply, bury_all, observe_job
 from pgwarden.storage.catalogue_key import new_catalogue_key
 from pgwarden.stores.access import catalogue_key_name, wanted
-from pgwarden.stores.plan import ObservedStore, due, open_attempts, plan, probe_job
+from pgwarden.stores.claims import SHARED, has_template, is_shared, kept_by, possible_owners
+from pgwarden.stores.plan import ObservedStore, due, open_attempts, plan, probe_job, probed_spec
 from pgwarden.stores.render import catalogue_key_secret, probe
 from pgwarden.stores.resource import BackupStore
 
@@ -66,12 +67,42 @@ class StoreController:
         if absent:
             return Obstacle("SecretMissing", "; ".join(absent))
         claim = store.spec.claim
-        if claim is not None and await client.get(CLAIMS, namespace, claim.name) is None:
-            return Obstacle("ClaimMissing", f"PersistentVolumeClaim {namespace}/{claim.name} does not exist; create it")
+        if claim is not None:
+            obstacle = await self.claim_obstacle(store, claim.name, namespace)
+            if obstacle is not None:
+                return obstacle
         refused = account_refused(self.context.config, store.spec.job_template.service_account_name)
         if refused:
             return Obstacle("ServiceAccountRefused", refused)
         return await self.keep_catalogue_key(store, namespace)
+
+    async def claim_obstacle(self, store: BackupStore, name: str, namespace: str) -> Obstacle | None:
+        """Why a claim cannot be the store. Whose it is, is asked before it is first written to."""
+        claim = await self.context.client.get(CLAIMS, namespace, name)
+        if claim is None:
+            return Obstacle("ClaimMissing", f"PersistentVolumeClaim {namespace}/{name} does not exist; create it")
+        if store.status.probed_spec == probed_spec(store) or is_shared(claim):
+            return None
+        taken = await self.taken(name, namespace)
+        if not taken:
+            return None
+        return Obstacle(
+            "ClaimInUse",
+            f"PersistentVolumeClaim {namespace}/{name} {taken}, and backups beside a database go when it goes; give the "
+            f'store a claim of its own, or annotate this one with {SHARED}: "true"',
+        )
+
+    async def taken(self, claim: str, namespace: str) -> str:
+        """Who else a claim belongs to; empty when nobody."""
+        client = self.context.client
+        pod = kept_by(claim, await client.list(PODS, namespace))
+        if pod:
+            return f"is mounted by pod {pod}"
+        for template, owner in possible_owners(claim):
+            stateful_set = await client.get(STATEFUL_SETS, namespace, owner)
+            if stateful_set is not None and has_template(stateful_set, template):
+                return f"holds the data of StatefulSet {owner}"
+        return ""
 
     async def keep_catalogue_key(self, store: BackupStore, namespace: str) -> Obstacle | None:
         """Makes the store's catalogue key where there is none; one that is there is never touched."""

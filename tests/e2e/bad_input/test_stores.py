@@ -57,6 +57,11 @@ BROKEN: dict[str, tuple[dict[str, Any], str, tuple[str, ...]]] = {
         ("nowhere", "cannot be resolved", "Check the endpoint"),
     ),
     "claimless": ({"claim": {"name": "nobodys"}}, "ClaimMissing", ("PersistentVolumeClaim {namespace}/nobodys",)),
+    "on-a-database": (
+        {"claim": {"name": "data-sound-0"}},
+        "ClaimInUse",
+        ("PersistentVolumeClaim {namespace}/data-sound-0 is mounted by pod sound-0", "give the store a claim of its own"),
+    ),
     "read-only-bucket": (
         bucket(endpoint=READ_ONLY, ca=None),
         "StoreAccessDenied",
