@@ -46,7 +46,7 @@ lint: .venv cluster-up ## All checks that run nothing of ours: style, types, wal
 generate: .venv ## CRDs, RBAC, manifests, health rules and the API reference, from the models
 	@$(PYTHON_RUN) -m hack.generate
 
-bench: .venv cluster-up image ## Measurements, side by side with peers
+bench: install ## Measurements, side by side with peers
 	@hack/test-packages.sh
 	$(CLUSTER_ENV)
 	$(PYTHON_RUN) -m hack.bench
