@@ -88,8 +88,8 @@ class StoreController:
             return None
         return Obstacle(
             "ClaimInUse",
-            f"PersistentVolumeClaim {namespace}/{name} {taken}, and backups beside a database go when it goes; give the "
-            f'store a claim of its own, or annotate this one with {SHARED}: "true"',
+            f"PersistentVolumeClaim {namespace}/{name} {taken}, and backups beside a database go when it goes; "
+            f'give the store a claim of its own, or annotate this one with {SHARED}: "true"',
         )
 
     async def taken(self, claim: str, namespace: str) -> str:

@@ -60,7 +60,10 @@ BROKEN: dict[str, tuple[dict[str, Any], str, tuple[str, ...]]] = {
     "on-a-database": (
         {"claim": {"name": "data-sound-0"}},
         "ClaimInUse",
-        ("PersistentVolumeClaim {namespace}/data-sound-0 is mounted by pod sound-0", "give the store a claim of its own"),
+        (
+            "PersistentVolumeClaim {namespace}/data-sound-0 is mounted by pod sound-0",
+            "give the store a claim of its own",
+        ),
     ),
     "read-only-bucket": (
         bucket(endpoint=READ_ONLY, ca=None),
