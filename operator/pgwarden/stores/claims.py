@@ -10,12 +10,10 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
-from pgwarden.jobs.names import COMPONENT_LABEL, MANAGED_BY, MANAGED_BY_LABEL
+from pgwarden.jobs.names import MANAGED_BY, MANAGED_BY_LABEL, STORE_CLAIM_LABEL
 
 SHARED = "pgwarden.dev/shared-with-store"
 """Annotation of a claim whose owner allows a store beside whatever else writes there: "true"."""
-OURS = frozenset({"agent", "wal-archiver"})
-"""Components of ours that work with stores; the pods of restored instances do not."""
 NUMBERED = re.compile(r"(?P<head>.+)-(?P<ordinal>[0-9]+)")
 
 
@@ -27,7 +25,7 @@ def is_shared(claim: dict[str, Any]) -> bool:
 def kept_by(claim: str, pods: Iterable[dict[str, Any]]) -> str:
     """Name of a pod that a controller keeps running with the claim mounted writable; empty when there is none."""
     for pod in pods:
-        if pod.get("status", {}).get("phase") in ("Succeeded", "Failed") or is_ours(pod) or not is_kept(pod):
+        if pod.get("status", {}).get("phase") in ("Succeeded", "Failed") or is_ours(pod, claim) or not is_kept(pod):
             continue
         volumes = pod.get("spec", {}).get("volumes") or []
         sources = [volume.get("persistentVolumeClaim") or {} for volume in volumes]
@@ -42,10 +40,10 @@ def is_kept(pod: dict[str, Any]) -> bool:
     return any(owner.get("controller") and owner.get("kind") != "Job" for owner in owners)
 
 
-def is_ours(pod: dict[str, Any]) -> bool:
-    """Whether a pod is one that works with stores."""
+def is_ours(pod: dict[str, Any], claim: str) -> bool:
+    """Whether a pod is one of ours that works with the claim as a store."""
     labels = pod["metadata"].get("labels") or {}
-    return labels.get(MANAGED_BY_LABEL) == MANAGED_BY and labels.get(COMPONENT_LABEL) in OURS
+    return labels.get(MANAGED_BY_LABEL) == MANAGED_BY and labels.get(STORE_CLAIM_LABEL) == claim
 
 
 def possible_owners(claim: str) -> list[tuple[str, str]]:

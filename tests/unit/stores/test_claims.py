@@ -14,11 +14,11 @@ def pod(
     claim: str,
     *,
     owner: str = "StatefulSet",
-    component: str = "",
+    ours: bool = False,
     phase: str = "Running",
     read_only: bool = False,
 ) -> dict[str, Any]:
-    labels = {"app.kubernetes.io/managed-by": "pgwarden", "app.kubernetes.io/component": component} if component else {}
+    labels = {"app.kubernetes.io/managed-by": "pgwarden", "pgwarden.dev/store-claim": claim} if ours else {}
     owners = [{"kind": owner, "name": "owner", "controller": True}] if owner else []
     source = {"claimName": claim, "readOnly": read_only}
     return {
@@ -38,11 +38,10 @@ def pod(
         ([pod("postgres-0", "backups", read_only=True)], ""),
         ([pod("somebody-looks", "backups", owner="")], ""),
         ([pod("copies-elsewhere", "backups", owner="Job")], ""),
-        ([pod("job", "backups", owner="Job", component="agent")], ""),
-        ([pod("archiver", "backups", owner="ReplicaSet", component="wal-archiver")], ""),
-        ([pod("restored-0", "backups", component="instance")], "restored-0"),
+        ([pod("job", "backups", owner="Job", ours=True)], ""),
+        ([pod("archiver", "backups", owner="ReplicaSet", ours=True)], ""),
         ([pod("done", "backups", phase="Succeeded")], ""),
-        ([pod("archiver", "backups", component="wal-archiver"), pod("postgres-0", "backups")], "postgres-0"),
+        ([pod("archiver", "backups", ours=True), pod("postgres-0", "backups")], "postgres-0"),
     ],
 )
 def test_what_is_kept_running_on_a_claim_is_told_from_what_looks_into_it(pods: list[dict[str, Any]], name: str) -> None:
