@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
-from pgwarden.jobs.names import MANAGED_BY, MANAGED_BY_LABEL, STORE_CLAIM_LABEL
+from pgwarden.jobs.names import MANAGED_BY, MANAGED_BY_LABEL, STORE_CLAIM_LABEL, label_value
 
 SHARED = "pgwarden.dev/shared-with-store"
 """Annotation of a claim whose owner allows a store beside whatever else writes there: "true"."""
@@ -43,7 +43,7 @@ def is_kept(pod: dict[str, Any]) -> bool:
 def is_ours(pod: dict[str, Any], claim: str) -> bool:
     """Whether a pod is one of ours that works with the claim as a store."""
     labels = pod["metadata"].get("labels") or {}
-    return labels.get(MANAGED_BY_LABEL) == MANAGED_BY and labels.get(STORE_CLAIM_LABEL) == claim
+    return labels.get(MANAGED_BY_LABEL) == MANAGED_BY and labels.get(STORE_CLAIM_LABEL) == label_value(claim)
 
 
 def possible_owners(claim: str) -> list[tuple[str, str]]:
