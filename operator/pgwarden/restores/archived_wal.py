@@ -56,10 +56,10 @@ class ArchivedWAL:
     """Fetches segments, `PARALLEL` at a time, into `ready`; a file appears there in one step and whole."""
 
     def __init__(
-        self, store: Store, resolved: Resolved, identities: Sequence[Any], plan: WALPlan, folder: Path, ready: Path
+        self, store: Store, archive: str, identities: Sequence[Any], plan: WALPlan, folder: Path, ready: Path
     ) -> None:
         self._store = store
-        self._resolved = resolved
+        self._archive = archive
         self._identities = identities
         self._plan = plan
         self._folder = folder
@@ -127,7 +127,7 @@ class ArchivedWAL:
             segment = self._listed_again(name) or segment
 
     def _listed_again(self, name: str) -> ArchivedSegment | None:
-        folder = timeline_folder(self._resolved.archive, int(name[:8], 16))
+        folder = timeline_folder(self._archive, int(name[:8], 16))
         listing = self._store.list(folder, after=join(folder, name))
         pieces = [piece for piece in wal_pieces(listing, self._plan.segment_bytes) if piece.segment == name]
         return join_pieces(pieces, self._plan.archived[name].start)

@@ -150,7 +150,7 @@ class Recovery:
         queue.open()
         put_histories(read_histories(store, resolved.archive), queue.coming, queue.present)
         identities = read_identities(Path(self.task.store.identity_file)) if self.task.store.identity_file else []
-        source = ArchivedWAL(store, resolved, identities, plan, queue.coming, queue.present)
+        source = ArchivedWAL(store, resolved.archive, identities, plan, queue.coming, queue.present)
         queue.source = source
         try:
             yield queue

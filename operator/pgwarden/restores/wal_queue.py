@@ -5,7 +5,7 @@ restore-wal.sh, in the server's container, looks into the queue's folder:
     present/<name>   the whole file, renamed in: taken
     absent/<name>    an authoritative "there is no such file": recovery may end here
     failed           anything else: the server stops
-    requests/<name>  written by restore-wal.sh while it waits
+    requests/<name>  written by restore-wal.sh while it waits, again when its answer is gone before it was taken
     last             written by restore-wal.sh: the last file it took
 
 A server that merely can't get a file must not hear "absent": it would end recovery early, promote, and the rows
@@ -30,7 +30,7 @@ class Source(Protocol):
     """Where the WAL comes from that the backup does not carry."""
 
     def keep_ahead(self, position: str) -> None:
-        """Makes ready what follows the segment `position`."""
+        """Makes ready the segment `position` and what follows it; what lies behind may go."""
 
     def fetched(self, name: str) -> bool:
         """Whether the segment lies in `present` now. Raises TaskError when it cannot be had."""
@@ -51,6 +51,10 @@ class WALQueue:
         self.waited_seconds = 0.0
         """For how long the server waited for segments."""
         self._asked: dict[str, float] = {}
+        self._taken = ""
+        self._position = ""
+        """The segment where recovery is. It may lie before the last one taken: PostgreSQL reads ahead of what it
+        replays, and where it ends it reads the last record again, which can be in an earlier segment."""
 
     @property
     def present(self) -> Path:
@@ -80,9 +84,16 @@ class WALQueue:
                 del self._asked[request.name]
                 if SEGMENT_NAME.fullmatch(request.name):
                     self.waited_seconds += time.monotonic() - asked
+        # After the requests: whoever asks has taken before what `last` says.
+        taken, taken_before = self.last_taken, self._taken
+        self._taken = taken
+        segments = [request.name for request in requests if SEGMENT_NAME.fullmatch(request.name)]
+        if segments:
+            self._position = max(segments, key=lambda name: name[8:])
+        elif taken != taken_before:
+            self._position = taken
         if self.source is not None and self.failed is None:
-            segments = [request.name for request in requests if SEGMENT_NAME.fullmatch(request.name)]
-            self.source.keep_ahead(max([*segments, self.last_taken], key=lambda name: name[8:]))
+            self.source.keep_ahead(self._position)
 
     @property
     def last_taken(self) -> str:

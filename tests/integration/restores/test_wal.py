@@ -12,8 +12,17 @@ from pathlib import Path
 
 import pytest
 
+from pgwarden.api.wal import segment_name
+from pgwarden.jobs.files import ClaimLocation, StoreLocation
+from pgwarden.restores.archived_wal import ArchivedWAL
 from pgwarden.restores.configuration import RESTORE_SCRIPT, restore_command
 from pgwarden.restores.paths import RestorePaths
+from pgwarden.restores.wal_plan import WALPlan, Way, archived_segments
+from pgwarden.restores.wal_queue import WALQueue
+from pgwarden.storage import layout
+from pgwarden.storage.objects import Packing, write_object
+from pgwarden.storage.store import open_store
+from pgwarden.storage.wal_listing import wal_pieces
 from tests.support.postgres import wait_until
 
 from .conftest import NewPod, StoredBackup
@@ -151,6 +160,16 @@ def test_a_copy_that_fails_stops_the_server(shell: list[str], queue: Path) -> No
 
 
 @pytest.mark.parametrize("shell", SHELLS, ids=lambda words: words[0])
+def test_restore_command_asks_again_when_its_answer_is_gone(shell: list[str], queue: Path, asking: Ask) -> None:
+    process = asking(shell, SEGMENT)
+    (queue / "requests" / SEGMENT).unlink()
+    wait_until((queue / "requests" / SEGMENT).exists, "it was not asked for again")
+    (queue / "half").write_bytes(b"wal")
+    (queue / "half").rename(queue / "present" / SEGMENT)
+    assert process.wait(10) == 0
+
+
+@pytest.mark.parametrize("shell", SHELLS, ids=lambda words: words[0])
 def test_a_command_that_is_ended_does_not_say_absent(shell: list[str], asking: Ask) -> None:
     process = asking(shell, SEGMENT)
     os.killpg(process.pid, signal.SIGTERM)
@@ -165,3 +184,44 @@ def test_a_script_that_is_gone_stops_the_server(queue: Path) -> None:
 @pytest.mark.parametrize("shell", SHELLS, ids=lambda words: words[0])
 def test_a_queue_that_is_gone_stops_the_server(shell: list[str], tmp_path: Path) -> None:
     assert start(shell, tmp_path / "nowhere", SEGMENT).wait(10) == 255
+
+
+# restore_command and the agent's half of it together
+
+
+SMALL = 1 << 16
+
+
+@pytest.fixture
+def archived(tmp_path: Path) -> Iterator[WALQueue]:
+    """A queue that answers out of an archive of ten segments."""
+    store = open_store(StoreLocation(claim=ClaimLocation(path=str(tmp_path))))
+    names = [segment_name(1, number, SMALL) for number in range(10)]
+    for name in names:
+        write_object(
+            store, layout.segment_object("shop", name, encrypted=False), [name.encode().ljust(SMALL)], Packing()
+        )
+    pieces = list(wal_pieces(store.list(layout.timeline_folder("shop", 1)), SMALL))
+    plan = WALPlan((Way(1, 0, None),), 10 * SMALL, SMALL, archived=archived_segments(pieces, SMALL))
+    queue = WALQueue(tmp_path / "wal", tmp_path, plan)
+    queue.open()
+    source = ArchivedWAL(store, "shop", [], plan, queue.coming, queue.present)
+    queue.source = source
+    yield queue
+    source.close()
+
+
+def test_recovery_may_go_back_to_a_segment_that_lies_behind(archived: WALQueue) -> None:
+    """PostgreSQL reads ahead of what it replays, and at the end it reads the last record once more."""
+    for number in (0, 1, 2, 7, 3, 4, 9, 0, 8):
+        name = segment_name(1, number, SMALL)
+        process = start(["sh"], archived.folder, name)
+        wait_until(lambda asked=process: answered(archived, asked), f"{name} was never handed over", 20)
+        assert process.returncode == 0
+        assert (archived.folder.parent / "RECOVERYXLOG").read_bytes().startswith(name.encode())
+
+
+def answered(queue: WALQueue, process: subprocess.Popen[bytes]) -> bool:
+    """Whether restore_command has ended, after the agent has had another look."""
+    queue.answer_requests()
+    return process.poll() is not None

@@ -11,12 +11,14 @@ queue=$1
 name=$2
 destination=$3
 
-asked=''
 while :; do
     if [ -e "$queue/present/$name" ]; then
-        cp "$queue/present/$name" "$destination" || exit 255
-        printf '%s\n' "$name" >"$queue/last.new" && mv -f "$queue/last.new" "$queue/last"
-        exit 0
+        if cp "$queue/present/$name" "$destination"; then
+            printf '%s\n' "$name" >"$queue/last.new" && mv -f "$queue/last.new" "$queue/last"
+            exit 0
+        fi
+        # The agent may have cleared it away in this very moment; then it is asked for again.
+        [ ! -e "$queue/present/$name" ] || exit 255
     fi
     if [ -e "$queue/failed" ]; then
         exit 255
@@ -24,9 +26,8 @@ while :; do
     if [ -e "$queue/absent/$name" ]; then
         exit 3
     fi
-    if [ -z "$asked" ]; then
+    if [ ! -e "$queue/requests/$name" ]; then
         printf '' >"$queue/requests/$name" || exit 255
-        asked=yes
     fi
     sleep 0.05 2>/dev/null || sleep 1 || exit 255
 done
