@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from pgwarden.jobs.files import ClaimLocation, StoreLocation
+from tests.support.age import AgeKey, new_age_key
 from tests.support.postgres import MAJORS, PostgresServer, postgres_server
 from tests.support.s3 import S3Server, s3_server
 
@@ -82,3 +84,36 @@ def s3() -> Iterator[S3Server]:
     """A running S3 server with TLS, shared by all tests: each makes a bucket of its own (`s3.new_bucket()`)."""
     with s3_server() as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def age_key(tmp_path_factory: pytest.TempPathFactory) -> AgeKey:
+    """What the encrypted stores of all tests are encrypted to."""
+    return new_age_key(tmp_path_factory.mktemp("age"))
+
+
+@pytest.fixture
+def claim(tmp_path: Path) -> StoreLocation:
+    """A new claim."""
+    path = tmp_path / "claim"
+    path.mkdir()
+    return StoreLocation(claim=ClaimLocation(path=str(path)))
+
+
+@pytest.fixture
+def bucket(s3: S3Server) -> StoreLocation:
+    """A new bucket of the shared S3 server."""
+    return s3.location(s3.new_bucket(), prefix="team/a")
+
+
+@pytest.fixture
+def encrypted_bucket(s3: S3Server, age_key: AgeKey) -> StoreLocation:
+    """A new bucket whose objects are encrypted to `age_key`."""
+    return s3.location(s3.new_bucket(), recipients=[age_key.recipient], identity_file=age_key.identity)
+
+
+@pytest.fixture(params=["claim", "bucket", "encrypted_bucket"])
+def store(request: pytest.FixtureRequest) -> StoreLocation:
+    """A new store of each sort in turn; a folder that wants others says so in its own `store`."""
+    location: StoreLocation = request.getfixturevalue(request.param)
+    return location

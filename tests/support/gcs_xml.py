@@ -9,15 +9,13 @@ from __future__ import annotations
 import http.client
 import itertools
 import re
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import ThreadingHTTPServer
 from urllib.parse import parse_qs, quote, unquote, urlsplit
 
+from .http_front import FrontHandler, serving
 from .postgres import HOST
-
-HOP_BY_HOP = {"connection", "content-length", "transfer-encoding"}
 
 
 class Front(ThreadingHTTPServer):
@@ -32,20 +30,18 @@ class Front(ThreadingHTTPServer):
         self.numbers = itertools.count(1)
 
 
-class Handler(BaseHTTPRequestHandler):
+class Handler(FrontHandler):
     """One connection."""
 
-    protocol_version = "HTTP/1.1"
     server: Front
 
-    def log_message(self, format: str, *args: object) -> None:
-        """Nothing."""
+    def behind(self) -> http.client.HTTPConnection:
+        return http.client.HTTPConnection(HOST, self.server.behind, timeout=30)
 
     def do_GET(self) -> None:
-        self.pass_on()
+        self.pass_on(self.body())
 
-    def do_HEAD(self) -> None:
-        self.pass_on()
+    do_HEAD = do_GET  # noqa: N815 - a name that http.server looks for
 
     def do_DELETE(self) -> None:
         upload = self.query().get("uploadId", [""])[0]
@@ -53,11 +49,11 @@ class Handler(BaseHTTPRequestHandler):
             self.server.uploads.pop(upload, None)
             self.answer(204)
         else:
-            self.pass_on()
+            self.pass_on(self.body())
 
     def do_POST(self) -> None:
-        address, query = urlsplit(self.path), parse_qs(urlsplit(self.path).query, keep_blank_values=True)
-        _, bucket, name = unquote(address.path).split("/", 2)
+        _, bucket, name = unquote(urlsplit(self.path).path).split("/", 2)
+        query = self.query()
         if "uploads" in query:
             upload = f"upload-{next(self.server.numbers)}"
             self.server.uploads[upload] = {}
@@ -72,7 +68,7 @@ class Handler(BaseHTTPRequestHandler):
             status = self.upload(bucket, name, content)
             self.answer(status, f"<CompleteMultipartUploadResult><ETag>{name}</ETag></CompleteMultipartUploadResult>")
         else:
-            self.pass_on()
+            self.pass_on(self.body())
 
     def do_PUT(self) -> None:
         _, bucket, name = unquote(urlsplit(self.path).path).split("/", 2)
@@ -89,7 +85,7 @@ class Handler(BaseHTTPRequestHandler):
         target = f"/upload/storage/v1/b/{quote(bucket)}/o?uploadType=media&name={quote(name, safe='')}"
         if generation := self.headers.get("x-goog-if-generation-match"):
             target += f"&ifGenerationMatch={generation}"
-        behind = http.client.HTTPConnection(HOST, self.server.behind, timeout=30)
+        behind = self.behind()
         try:
             behind.request("POST", target, content, {"Content-Type": "application/octet-stream"})
             return behind.getresponse().status
@@ -99,45 +95,9 @@ class Handler(BaseHTTPRequestHandler):
     def query(self) -> dict[str, list[str]]:
         return parse_qs(urlsplit(self.path).query, keep_blank_values=True)
 
-    def body(self) -> bytes:
-        return self.rfile.read(int(self.headers.get("content-length", "0")))
-
-    def answer(self, status: int, content: str = "", *, etag: str = "") -> None:
-        self.send_response(status)
-        self.send_header("Content-Length", str(len(content)))
-        if etag:
-            self.send_header("ETag", etag)
-        self.end_headers()
-        self.wfile.write(content.encode())
-
-    def pass_on(self) -> None:
-        headers = {name: value for name, value in self.headers.items() if name.lower() not in HOP_BY_HOP}
-        behind = http.client.HTTPConnection(HOST, self.server.behind, timeout=30)
-        try:
-            behind.request(self.command, self.path, self.body() or None, headers)
-            found = behind.getresponse()
-            content = found.read()
-        finally:
-            behind.close()
-        self.send_response(found.status)
-        for name, value in found.getheaders():
-            if name.lower() not in HOP_BY_HOP or (self.command == "HEAD" and name.lower() == "content-length"):
-                self.send_header(name, value)
-        if self.command != "HEAD":
-            self.send_header("Content-Length", str(len(content)))
-        self.end_headers()
-        self.wfile.write(content)
-
 
 @contextmanager
 def xml_front(behind: int) -> Iterator[int]:
     """The front's port."""
-    front = Front(behind)
-    thread = threading.Thread(target=front.serve_forever, name="gcs-xml", daemon=True)
-    thread.start()
-    try:
+    with serving(Front(behind)) as front:
         yield int(front.server_address[1])
-    finally:
-        front.shutdown()
-        front.server_close()
-        thread.join()

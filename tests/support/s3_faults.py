@@ -17,14 +17,14 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import ThreadingHTTPServer
 
 from pgwarden.jobs.files import StoreLocation
 
+from .http_front import FrontHandler, serving
 from .postgres import HOST
 from .s3 import S3Server
 
-HOP_BY_HOP = {"connection", "content-length", "transfer-encoding"}
 CUT = -1
 """A fault: the connection ends in the middle of the request's body."""
 CODES = {500: "InternalError", 503: "SlowDown", 403: "AccessDenied", 507: "InsufficientStorage"}
@@ -66,14 +66,14 @@ class Proxy(ThreadingHTTPServer):
         """Connections that break are what this is for."""
 
 
-class Handler(BaseHTTPRequestHandler):
+class Handler(FrontHandler):
     """One connection."""
 
-    protocol_version = "HTTP/1.1"
     server: Proxy
 
-    def log_message(self, format: str, *args: object) -> None:
-        """Nothing."""
+    def behind(self) -> http.client.HTTPConnection:
+        server = self.server
+        return http.client.HTTPSConnection(HOST, server.behind.port, timeout=60, context=server.trusted)
 
     def do(self) -> None:
         with self.server.lock:
@@ -90,44 +90,15 @@ class Handler(BaseHTTPRequestHandler):
         if isinstance(fault, float):
             time.sleep(fault)
         elif isinstance(fault, int):
-            text = f"<Error><Code>{CODES[fault]}</Code><Message>on purpose</Message></Error>".encode()
-            self.send_response(fault)
-            self.send_header("Content-Length", str(len(text)))
-            self.end_headers()
-            self.wfile.write(text)
+            self.answer(fault, f"<Error><Code>{CODES[fault]}</Code><Message>on purpose</Message></Error>")
             return
         self.pass_on(content)
 
     do_GET = do_HEAD = do_PUT = do_POST = do_DELETE = do  # noqa: N815 - names that http.server looks for
 
-    def pass_on(self, content: bytes) -> None:
-        headers = {name: value for name, value in self.headers.items() if name.lower() not in HOP_BY_HOP}
-        behind = http.client.HTTPSConnection(HOST, self.server.behind.port, timeout=60, context=self.server.trusted)
-        try:
-            behind.request(self.command, self.path, content or None, headers)
-            found = behind.getresponse()
-            answer = found.read()
-        finally:
-            behind.close()
-        self.send_response(found.status)
-        for name, value in found.getheaders():
-            if name.lower() not in HOP_BY_HOP or (self.command == "HEAD" and name.lower() == "content-length"):
-                self.send_header(name, value)
-        if self.command != "HEAD":
-            self.send_header("Content-Length", str(len(answer)))
-        self.end_headers()
-        self.wfile.write(answer)
-
 
 @contextmanager
 def s3_faults(server: S3Server) -> Iterator[Proxy]:
     """A proxy in front of the server, without faults to begin with."""
-    proxy = Proxy(server)
-    thread = threading.Thread(target=proxy.serve_forever, name="s3-faults", daemon=True)
-    thread.start()
-    try:
+    with serving(Proxy(server)) as proxy:
         yield proxy
-    finally:
-        proxy.shutdown()
-        proxy.server_close()
-        thread.join()

@@ -4,13 +4,9 @@ from __future__ import annotations
 
 import random
 import shutil
-import ssl
 import subprocess
-import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -30,8 +26,9 @@ from tests.support.archiver import (
     runs,
 )
 from tests.support.load import WriteLoad
-from tests.support.postgres import HOST, PostgresServer, wait_until
+from tests.support.postgres import PostgresServer, wait_until
 from tests.support.s3 import S3Server, s3_server
+from tests.support.s3_faults import s3_faults
 from tests.support.tcp_proxy import tcp_proxy
 
 
@@ -142,56 +139,23 @@ def through(store: StoreLocation, port: int) -> StoreLocation:
     return store.model_copy(update={"s3": store.s3.model_copy(update={"endpoint": f"https://localhost:{port}"})})
 
 
-@contextmanager
-def failing_store(s3: S3Server, status: int) -> Iterator[int]:
-    """A server with the certificate of `s3` that answers everything with that status; its port."""
-
-    class Handler(BaseHTTPRequestHandler):
-        def fail(self) -> None:
-            self.rfile.read(int(self.headers.get("Content-Length") or 0))
-            self.send_response(status)
-            self.send_header("Content-Length", "0")
-            self.end_headers()
-
-        do_GET = do_PUT = do_HEAD = do_DELETE = fail  # noqa: N815 - http.server's names
-
-        def log_message(self, format: str, *args: object) -> None:
-            """Nothing."""
-
-    failing = ThreadingHTTPServer((HOST, 0), Handler)
-    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    tls.load_cert_chain(s3.tls.certificate, s3.tls.key)
-    failing.socket = tls.wrap_socket(failing.socket, server_side=True, do_handshake_on_connect=False)
-    thread = threading.Thread(target=failing.serve_forever, daemon=True)
-    thread.start()
-    try:
-        yield int(failing.server_address[1])
-    finally:
-        failing.shutdown()
-        failing.server_close()
-        thread.join()
-
-
 @pytest.mark.parametrize("status", [500, 503])
 def test_a_store_that_answers_errors_is_tried_until_it_does_not(
     server: PostgresServer, archive: Start, status: int
 ) -> None:
-    with s3_server() as s3, tcp_proxy(s3.port) as proxy, failing_store(s3, status) as failing:
+    with s3_server() as s3, s3_faults(s3) as proxy:
         store = s3.location()
-        proxy.target = failing
-        archiver = archive(archiver_settings(through(store, proxy.port), server.address()))
+        proxy.fault = lambda _request: status
+        archiver = archive(archiver_settings(proxy.location(store), server.address()))
         told = archiver.wait_for_state(ArchiverState.STORE_UNREACHABLE, "StoreUnreachable")
         assert "overloaded or broken" in told.message
-        proxy.target = s3.port
-        proxy.cut()
+        proxy.fault = lambda _request: None
         write(server)
         archiver.wait_until_it_holds(server)
-        proxy.target = failing
-        proxy.cut()
+        proxy.fault = lambda _request: status
         write(server)
         archiver.wait_for_state(ArchiverState.STORE_UNREACHABLE)
-        proxy.target = s3.port
-        proxy.cut()
+        proxy.fault = lambda _request: None
         archiver.wait_until_it_holds(server)
         assert len(runs(store)) == 1
         check_archive(store, server)

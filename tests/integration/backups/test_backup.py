@@ -12,7 +12,8 @@ from pgwarden.jobs.files import StoreLocation
 from pgwarden.jobs.task import Outcome
 from pgwarden.storage.objects import verify_object
 from pgwarden.storage.store import open_store
-from tests.integration.backups.conftest import DIGEST, AgeKey
+from tests.integration.backups.conftest import DIGEST
+from tests.support.age import AgeKey
 from tests.support.backups import (
     IDENTITY,
     backup_task,

@@ -17,7 +17,7 @@ from pgwarden.jobs.task import Outcome
 from pgwarden.storage.encryption import read_identities
 from pgwarden.storage.objects import read_object, verify_object
 from pgwarden.storage.store import open_store
-from tests.integration.backups.conftest import AgeKey
+from tests.support.age import AgeKey, new_age_key
 from tests.support.agent_process import AgentProcess
 from tests.support.backups import (
     backup_task,
@@ -178,9 +178,9 @@ def test_a_wrong_identity_is_told_from_damage(
     server, _ = loaded
     store = claim.model_copy(update={"recipients": [age_key.recipient]})
     report, record = take_backup(server.address(), store)
-    subprocess.run(["age-keygen", "-o", tmp_path / "other"], check=True, capture_output=True)
+    other = new_age_key(tmp_path)
     path = f"{report.location}/{record.manifest.path}"
-    for identities, reason in (([], "IdentityMissing"), (read_identities(tmp_path / "other"), "WrongIdentity")):
+    for identities, reason in (([], "IdentityMissing"), (read_identities(other.identity), "WrongIdentity")):
         with pytest.raises(TaskError) as caught:
             list(
                 read_object(open_store(store), f"{report.location}/{record.manifest.path}", record.manifest, identities)

@@ -21,7 +21,8 @@ from pgwarden.storage.authenticity import Authenticity, verify_record
 from pgwarden.storage.catalogue_key import CatalogueKey, new_catalogue_key, read_catalogue_key
 from pgwarden.storage.objects import read_object
 from pgwarden.storage.store import open_store
-from tests.integration.backups.conftest import DIGEST, AgeKey, load_accounts
+from tests.integration.backups.conftest import DIGEST, load_accounts
+from tests.support.age import AgeKey
 from tests.support.agent_process import AgentProcess
 from tests.support.backups import (
     backup_task,

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from pgwarden.backups.record import BackupRecord
-from pgwarden.jobs.files import ClaimLocation, StoreLocation
+from pgwarden.jobs.files import StoreLocation
 from tests.support.archive import ARCHIVE, Archived
 from tests.support.backups import take_backup
 from tests.support.postgres import PostgresServer
@@ -28,13 +28,6 @@ def pgwarden(*arguments: str, **environment: str) -> subprocess.CompletedProcess
         text=True,
         check=False,
     )
-
-
-@pytest.fixture
-def claim(tmp_path: Path) -> StoreLocation:
-    path = tmp_path / "claim"
-    path.mkdir()
-    return StoreLocation(claim=ClaimLocation(path=str(path)))
 
 
 @pytest.fixture

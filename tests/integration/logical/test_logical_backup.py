@@ -16,7 +16,8 @@ from pgwarden.jobs.task import Outcome
 from pgwarden.logical.record import DumpFormat
 from pgwarden.storage.objects import verify_object
 from pgwarden.storage.store import open_store
-from tests.integration.logical.conftest import AgeKey, digests
+from tests.integration.logical.conftest import digests
+from tests.support.age import AgeKey
 from tests.support.backups import download
 from tests.support.logical import envelope, load_by_hand, logical_task, run_logical, take_logical
 from tests.support.postgres import PostgresServer
