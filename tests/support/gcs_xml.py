@@ -38,12 +38,10 @@ class Handler(FrontHandler):
     def behind(self) -> http.client.HTTPConnection:
         return http.client.HTTPConnection(HOST, self.server.behind, timeout=30)
 
-    def do_GET(self) -> None:
+    def get(self) -> None:
         self.pass_on(self.body())
 
-    do_HEAD = do_GET  # noqa: N815 - a name that http.server looks for
-
-    def do_DELETE(self) -> None:
+    def delete(self) -> None:
         upload = self.query().get("uploadId", [""])[0]
         if upload:
             self.server.uploads.pop(upload, None)
@@ -51,7 +49,7 @@ class Handler(FrontHandler):
         else:
             self.pass_on(self.body())
 
-    def do_POST(self) -> None:
+    def post(self) -> None:
         _, bucket, name = unquote(urlsplit(self.path).path).split("/", 2)
         query = self.query()
         if "uploads" in query:
@@ -70,7 +68,7 @@ class Handler(FrontHandler):
         else:
             self.pass_on(self.body())
 
-    def do_PUT(self) -> None:
+    def put(self) -> None:
         _, bucket, name = unquote(urlsplit(self.path).path).split("/", 2)
         query, content = self.query(), self.body()
         if "uploadId" in query:
@@ -79,6 +77,9 @@ class Handler(FrontHandler):
             self.answer(200, etag=f'"{number}"')
         else:
             self.answer(self.upload(bucket, name, content), etag='"whole"')
+
+    do_GET = do_HEAD = get  # noqa: N815 - names that http.server looks for
+    do_DELETE, do_POST, do_PUT = delete, post, put  # noqa: N815
 
     def upload(self, bucket: str, name: str, content: bytes) -> int:
         """An upload by the JSON API; its status."""

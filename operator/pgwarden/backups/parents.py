@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 from pgwarden.backups.incremental import NEW_FULL, refused
 from pgwarden.backups.record import BackupRecord, read_record
 from pgwarden.jobs.errors import TaskError
-from pgwarden.jobs.files import StoreLocation
 from pgwarden.storage import layout
 from pgwarden.storage.authenticity import Authenticity, refuse_forged
-from pgwarden.storage.catalogue_key import CatalogueKey, read_catalogue_key
+from pgwarden.storage.catalogue_key import CatalogueKey
 from pgwarden.storage.store import Store
 
 INCREMENTAL_MARK = "-incr-"
@@ -37,11 +35,6 @@ class Parent:
     def version_num(self) -> int:
         """The lowest version that any of them was taken with."""
         return min(record.server.version_num for record in self.chain)
-
-
-def catalogue_key(location: StoreLocation) -> CatalogueKey | None:
-    """The store's catalogue key; None where the task has none. Raises TaskError."""
-    return None if location.catalogue_key is None else read_catalogue_key(Path(location.catalogue_key))
 
 
 def find_parent(store: Store, archive: str, backup_id: str | None, key: CatalogueKey | None) -> Parent:

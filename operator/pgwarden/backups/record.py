@@ -6,8 +6,10 @@ Readers ignore fields they do not know and refuse a schema version above their o
 
 from __future__ import annotations
 
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Annotated, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, computed_field, model_validator
 from pydantic.alias_generators import to_camel
@@ -170,13 +172,66 @@ class Authentication(RecordModel):
     """HMAC-SHA-256 of the record without this field, as `pgwarden.storage.authenticity` makes it."""
 
 
-class BackupRecord(RecordModel):
-    """backup.json of a physical backup; that of a logical one (`type` "logical") has another form."""
+class Record(RecordModel):
+    """What backup.json tells of every sort of backup: it stands before what one sort has for itself."""
+
+    WHAT: ClassVar[str]
+    """The sort, for messages: "is not <what>"."""
 
     schema_version: Annotated[int, Field(ge=1)] = RECORD_VERSION
     pgwarden_version: str
     backup_id: str
     attempt: int
+    type: str
+    policy: str = ""
+    """Name of the BackupPolicy that asked for it; empty when a person did."""
+    cluster_uid: str
+    """UID of the DatabaseCluster the archive belongs to."""
+    start_time: datetime
+    stop_time: datetime
+    recipients: list[str] = Field(default_factory=list)
+    """age recipients the objects are encrypted to; empty means not encrypted."""
+    compression: str
+    """For example `zstd level 3`."""
+    restore_by_hand: list[str]
+    """A bash script, line by line, that restores the backup with age, zstd, tar and PostgreSQL's own tools."""
+    authentication: Authentication | None = None
+    """None when it was written without the store's catalogue key."""
+
+    @property
+    @abstractmethod
+    def objects(self) -> Sequence[StoredObject]:
+        """Every object of the backup beside backup.json itself."""
+
+    @property
+    def encrypted(self) -> bool:
+        return bool(self.recipients)
+
+    @property
+    def plain_bytes(self) -> int:
+        return sum(stored.plain_bytes for stored in self.objects)
+
+    @property
+    def stored_bytes(self) -> int:
+        return sum(stored.stored_bytes for stored in self.objects)
+
+    def authenticated(self, authentication: Mapping[str, str]) -> Self:
+        """The record with that field, as `pgwarden.storage.authenticity` makes it."""
+        return self.model_copy(update={"authentication": Authentication.model_validate(authentication)})
+
+    def to_bytes(self) -> bytes:
+        """The content of backup.json: indented, because people read it on a bad night."""
+        return self.model_dump_json(by_alias=True, indent=2, exclude_none=True).encode() + b"\n"
+
+
+AnyRecord = TypeVar("AnyRecord", bound=Record)
+
+
+class BackupRecord(Record):
+    """backup.json of a physical backup; that of a logical one (`type` "logical") has another form."""
+
+    WHAT = "a backup record"
+
     type: Literal["full", "incremental"] = "full"
     parent_id: BackupId | None = None
     """Incrementals: the backup in the same archive that it holds the changes since."""
@@ -184,16 +239,10 @@ class BackupRecord(RecordModel):
     """Incrementals: all backups that a restore needs beside this one, the full first, the parent last."""
     chain_version_num: int | None = None
     """Incrementals: the lowest version that a backup of the chain was taken with."""
-    policy: str = ""
-    """Name of the BackupPolicy that asked for it; empty when a person did."""
-    cluster_uid: str
-    """UID of the DatabaseCluster the archive belongs to."""
     system_identifier: SystemIdentifier
     timeline: int
     start_lsn: LSN
     stop_lsn: LSN
-    start_time: datetime
-    stop_time: datetime
     damaged: bool = False
     """The server found pages with wrong checksums: keep it, but never rely on it."""
     damage: str = ""
@@ -208,17 +257,8 @@ class BackupRecord(RecordModel):
     manifest_files: int
     """How many files the manifest lists; each was seen in an archive with the listed size."""
     tablespaces: list[Tablespace] = Field(default_factory=list)
-    recipients: list[str] = Field(default_factory=list)
-    """age recipients the objects are encrypted to; empty means not encrypted."""
     catalogue_recipient: str = ""
     """age recipient that the manifest alone is encrypted to as well, so that incrementals can be taken on it."""
-    compression: str
-    """For example `zstd level 3`."""
-    restore_by_hand: list[str]
-    """A bash script, line by line, that restores the backup with age, zstd, tar and PostgreSQL's own tools."""
-
-    authentication: Authentication | None = None
-    """None when it was written without the store's catalogue key."""
 
     @model_validator(mode="after")
     def _has_a_chain_where_it_needs_one(self) -> Self:
@@ -252,54 +292,42 @@ class BackupRecord(RecordModel):
         )
 
     @property
-    def encrypted(self) -> bool:
-        return bool(self.recipients)
-
-    @property
     def reliable(self) -> bool:
         """Whether a restore may begin with it and an incremental may be taken on it."""
         return not self.damaged and not self.untrusted
 
     @property
     def objects(self) -> list[StoredObject]:
-        """Every object of the backup beside backup.json itself."""
         return [*(piece for archive in self.archives for piece in archive.objects), self.manifest]
-
-    @property
-    def plain_bytes(self) -> int:
-        return sum(stored.plain_bytes for stored in self.objects)
-
-    @property
-    def stored_bytes(self) -> int:
-        return sum(stored.stored_bytes for stored in self.objects)
-
-    def to_bytes(self) -> bytes:
-        """The content of backup.json: indented, because people read it on a bad night."""
-        return self.model_dump_json(by_alias=True, indent=2, exclude_none=True).encode() + b"\n"
 
 
 def read_record(content: bytes, name: str) -> BackupRecord:
+    """The record of a physical backup; as `read_as`."""
+    return read_as(BackupRecord, content, name)
+
+
+def read_as(sort: type[AnyRecord], content: bytes, name: str) -> AnyRecord:
     """The record in `content`, which was read from the object `name`.
 
-    Raises TaskError: RecordTooNew when a later pgwarden wrote it, ObjectDamaged when it is not a record.
+    Raises TaskError: RecordTooNew when a later pgwarden wrote it, ObjectDamaged when it is not a record of that sort.
     """
     try:
         version = _Versioned.model_validate_json(content).schema_version
-        if version > RECORD_VERSION:
-            raise TaskError(
-                "RecordTooNew",
-                f"{name} has schema version {version}; this pgwarden reads up to {RECORD_VERSION}",
-                remedy="Use the version of pgwarden that wrote the backup, or a later one.",
-            )
-        return BackupRecord.model_validate_json(content)
+        if version <= RECORD_VERSION:
+            return sort.model_validate_json(content)
     except ValidationError as error:
         first = error.errors(include_input=False, include_url=False)[0]
         where = ".".join(str(part) for part in first["loc"])
         raise TaskError(
             "ObjectDamaged",
-            f"{name} is not a backup record: {where}: {first['msg']}",
+            f"{name} is not {sort.WHAT}: {where}: {first['msg']}",
             remedy="Restore from another backup; look at who else writes into the store.",
         ) from error
+    raise TaskError(
+        "RecordTooNew",
+        f"{name} has schema version {version}; this pgwarden reads up to {RECORD_VERSION}",
+        remedy="Use the version of pgwarden that wrote the backup, or a later one.",
+    )
 
 
 class _Versioned(RecordModel):

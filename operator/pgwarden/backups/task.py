@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import json
 from datetime import UTC, datetime
 
 from pgwarden.backups.contract import BackupReport, BackupTask, NothingNewReport
 from pgwarden.backups.engine import take_backup
 from pgwarden.backups.incremental import NothingNew
 from pgwarden.backups.incremental_floor import FIRST_WITH_INCREMENTALS, below_floor, floor_of
-from pgwarden.backups.parents import catalogue_key, find_parent
+from pgwarden.backups.parents import find_parent
 from pgwarden.backups.receiver import Watcher
-from pgwarden.backups.record import Authentication, BackupRecord, read_record
+from pgwarden.backups.record import BackupRecord, read_record
 from pgwarden.jobs.agent import AgentContext, Done
 from pgwarden.storage import layout
 from pgwarden.storage.archive import claim_archive
-from pgwarden.storage.authenticity import refuse_forged, sign
-from pgwarden.storage.catalogue_key import CatalogueKey
-from pgwarden.storage.store import ObjectExists, Store, open_store
+from pgwarden.storage.catalogue_key import catalogue_key_of
+from pgwarden.storage.commit import RecordFile
+from pgwarden.storage.store import open_store
 
 __all__ = ["BackupTask", "run"]
 
@@ -25,11 +24,12 @@ __all__ = ["BackupTask", "run"]
 def run(payload: BackupTask, context: AgentContext) -> Done:
     """Takes the backup, commits it and reports it. Raises TaskError."""
     store = open_store(payload.store)
-    key = catalogue_key(payload.store)
+    key = catalogue_key_of(payload.store)
     context.progress("preparing")
     archive = claim_archive(store, payload.archive, datetime.now(UTC))
     location = layout.backup_folder(archive, payload.backup_id)
-    committed = find_committed(store, location, key)
+    file = RecordFile(store, location, key, read_record)
+    committed = file.committed()
     if committed is not None:
         return done(committed, location, repeated=True)
     watcher = Watcher(lambda received, total: context.progress("copying", received, total), context.check_stop)
@@ -40,36 +40,11 @@ def run(payload: BackupTask, context: AgentContext) -> Done:
     except NothingNew as nothing:
         on = parent.record.backup_id if parent is not None else ""
         return Done("NothingNew", str(nothing), NothingNewReport(parent_id=on), skipped=True)
-    content = signed(record, key)
     context.progress("committing", record.plain_bytes, record.plain_bytes)
-    # Whoever was told to stop has been given up, and must not commit what nobody expects any more.
-    context.check_stop()
-    try:
-        store.put(layout.record_file(location), content)
-    except ObjectExists:
-        # Another pod of the same attempt was quicker; what this one uploaded belongs to no backup.
-        path = layout.record_file(location)
-        return done(read_record(store.read_small(path), path), location, repeated=True)
+    held = file.commit(record, context.check_stop)
+    if held is not record:
+        return done(held, location, repeated=True)
     return done(record, location, repeated=False, note=note)
-
-
-def signed(record: BackupRecord, key: CatalogueKey | None) -> bytes:
-    """The content of backup.json, authenticated where there is a key."""
-    if key is None:
-        return record.to_bytes()
-    authentication = Authentication.model_validate(sign(json.loads(record.to_bytes()), key.hmac))
-    return record.model_copy(update={"authentication": authentication}).to_bytes()
-
-
-def find_committed(store: Store, location: str, key: CatalogueKey | None) -> BackupRecord | None:
-    """The record of the backup at `location` when it is committed. Raises TaskError: RecordForged, and others."""
-    path = layout.record_file(location)
-    if store.head(path) is None:
-        return None
-    content = store.read_small(path)
-    if key is not None:
-        refuse_forged(content, path, key.hmac)
-    return read_record(content, path)
 
 
 def done(record: BackupRecord, location: str, *, repeated: bool, note: str = "") -> Done:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from pgwarden.api.quantities import human_bytes
 from pgwarden.catalogue.contract import CatalogueReport, CatalogueTask, Line, What
 from pgwarden.catalogue.summary import moment, named
@@ -12,7 +10,7 @@ from pgwarden.jobs.agent import AgentContext, Done
 from pgwarden.jobs.errors import TaskError
 from pgwarden.storage import layout
 from pgwarden.storage.archive import adopt_archive
-from pgwarden.storage.catalogue_key import read_catalogue_key
+from pgwarden.storage.catalogue_key import catalogue_key_of
 from pgwarden.storage.store import Store, open_store
 
 __all__ = ["CatalogueTask", "run"]
@@ -28,9 +26,8 @@ def run(payload: CatalogueTask, context: AgentContext) -> Done:
     store = open_store(payload.store)
     if payload.what is What.ADOPT:
         return adopt(payload, store)
-    folder = payload.store.catalogue_key
-    key = read_catalogue_key(Path(folder)).hmac if folder is not None else None
-    outcome = work(payload, store, progress, key=key)
+    key = catalogue_key_of(payload.store)
+    outcome = work(payload, store, progress, key=key.hmac if key is not None else None)
     if payload.what in (What.LIST, What.PRUNE):
         for line in listing(outcome, context.task.nonce):
             context.log(line.model_dump_json(by_alias=True, exclude_none=True))

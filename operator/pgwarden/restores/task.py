@@ -27,7 +27,7 @@ from pgwarden.restores.steps import Steps
 from pgwarden.restores.verify import read_control_data, sync_to_disk, verify_backup
 from pgwarden.restores.volume import Marker, RestoreVolume, State
 from pgwarden.storage.authenticity import refuse_forged
-from pgwarden.storage.catalogue_key import read_catalogue_key
+from pgwarden.storage.catalogue_key import catalogue_key_of
 from pgwarden.storage.encryption import read_identities
 from pgwarden.storage.layout import backup_folder, record_file
 from pgwarden.storage.store import Store, open_store
@@ -73,9 +73,10 @@ def lay_out(
     steps = Steps(context)
     with steps.step("Resolve"):
         store = open_store(task.store)
-        key = None if task.store.catalogue_key is None else read_catalogue_key(Path(task.store.catalogue_key)).hmac
-        resolved = decided or find_base(task, store, key)
-        chain = read_chain(store, resolved, key)
+        key = catalogue_key_of(task.store)
+        hmac = key.hmac if key is not None else None
+        resolved = decided or find_base(task, store, hmac)
+        chain = read_chain(store, resolved, hmac)
         record, _ = chain[-1]
         steps.detail = f"{resolved.target}, from backup {resolved.backup_id}"
         context.log(f"restoring to {steps.detail}; passed over: {'; '.join(resolved.passed_over) or 'none'}")

@@ -17,6 +17,7 @@ from typing import Any
 import pyrage
 
 from pgwarden.jobs.errors import TaskError
+from pgwarden.jobs.files import StoreLocation
 from pgwarden.storage.encryption import read_identities
 
 IDENTITY_KEY = "identity"
@@ -50,6 +51,11 @@ def read_catalogue_key(folder: Path) -> CatalogueKey:
     if len(identities) != 1 or not isinstance(identities[0], pyrage.x25519.Identity):
         raise _invalid(folder, "its identity is not one X25519 identity")
     return CatalogueKey(identities, str(identities[0].to_public()), key)
+
+
+def catalogue_key_of(location: StoreLocation) -> CatalogueKey | None:
+    """The key of the store at `location`; None where the task was given none. Raises as `read_catalogue_key`."""
+    return None if location.catalogue_key is None else read_catalogue_key(Path(location.catalogue_key))
 
 
 def new_catalogue_key() -> dict[str, str]:

@@ -18,10 +18,10 @@ import pyrage
 import pytest
 
 from pgwarden.backups.record import read_record
-from pgwarden.backups.task import signed
 from pgwarden.jobs.files import StoreLocation
 from pgwarden.jobs.task import Result
 from pgwarden.storage.catalogue_key import new_catalogue_key, read_catalogue_key
+from pgwarden.storage.commit import signed
 from pgwarden.storage.objects import Packing, read_object, write_object
 from pgwarden.storage.store import open_store
 from tests.support.postgres import bin_dir, give_to_server_user, new_folder, owned_folder, postgres_server

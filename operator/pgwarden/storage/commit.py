@@ -1,0 +1,71 @@
+"""backup.json in the store: created last and only once, which commits a backup, and believed by whoever comes later."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Generic, Protocol, Self, TypeVar
+
+from pgwarden.storage import layout
+from pgwarden.storage.authenticity import refuse_forged, sign
+from pgwarden.storage.catalogue_key import CatalogueKey
+from pgwarden.storage.store import ObjectExists, Store
+
+
+class Record(Protocol):
+    """What a record has to know for it, of whatever sort of backup it is."""
+
+    def to_bytes(self) -> bytes: ...
+
+    def authenticated(self, authentication: Mapping[str, str]) -> Self: ...
+
+
+RecordOfSort = TypeVar("RecordOfSort", bound=Record)
+
+
+@dataclass(frozen=True)
+class RecordFile(Generic[RecordOfSort]):
+    """backup.json of the backup at `location`."""
+
+    store: Store
+    location: str
+    key: CatalogueKey | None
+    read: Callable[[bytes, str], RecordOfSort]
+    """Makes a record of the content of an object of that name. Raises TaskError."""
+
+    @property
+    def path(self) -> str:
+        return layout.record_file(self.location)
+
+    def committed(self) -> RecordOfSort | None:
+        """The record when the backup is committed. Raises TaskError: RecordForged, what `read` and `Store` raise."""
+        return None if self.store.head(self.path) is None else self._read()
+
+    def commit(self, record: RecordOfSort, check_stop: Callable[[], None]) -> RecordOfSort:
+        """Commits the backup, unless `check_stop` raises: whoever was told to stop has been given up, and must not
+        commit what nobody expects any more.
+
+        Returns the record that holds. It is another one where another pod of the same attempt was quicker: what this
+        pod uploaded belongs to no backup then. Raises as `committed`.
+        """
+        content = signed(record, self.key)
+        check_stop()
+        try:
+            self.store.put(self.path, content)
+        except ObjectExists:
+            return self._read()
+        return record
+
+    def _read(self) -> RecordOfSort:
+        content = self.store.read_small(self.path)
+        if self.key is not None:
+            refuse_forged(content, self.path, self.key.hmac)
+        return self.read(content, self.path)
+
+
+def signed(record: Record, key: CatalogueKey | None) -> bytes:
+    """The content of backup.json, authenticated where there is a key."""
+    if key is None:
+        return record.to_bytes()
+    return record.authenticated(sign(json.loads(record.to_bytes()), key.hmac)).to_bytes()
