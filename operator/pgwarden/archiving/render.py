@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,6 +10,7 @@ from pgwarden.archiving.contract import PORT, SETTINGS_FILE, ArchiverSettings, s
 from pgwarden.clusters.access import Role, address, credential, mount, volume
 from pgwarden.clusters.access import wanted as cluster_wanted
 from pgwarden.clusters.resource import DatabaseCluster
+from pgwarden.jobs.digests import annotated, digest
 from pgwarden.jobs.files import ArchiveIdentity
 from pgwarden.jobs.names import (
     CLUSTER_LABEL,
@@ -36,7 +36,6 @@ from pgwarden.stores.access import wanted as store_wanted
 from pgwarden.stores.resource import BackupStore
 
 COMPONENT = "archiver"
-DIGEST_ANNOTATION = "pgwarden.dev/digest"
 UNKNOWN_SYSTEMS = ("", "0")
 DEFAULT_RESOURCES: Manifest = {"requests": {"cpu": "50m", "memory": "128Mi"}, "limits": {"memory": "512Mi"}}
 
@@ -125,9 +124,7 @@ def manifests(
             **common,
         ),
     ]
-    for manifest in rendered:
-        manifest["metadata"]["annotations"] = {DIGEST_ANNOTATION: digest(repr(manifest))}
-    return rendered
+    return annotated(rendered)
 
 
 def pod_volumes(name: str, cluster: DatabaseCluster, store: BackupStore) -> list[Manifest]:
@@ -147,8 +144,3 @@ def pod_mounts(store: BackupStore) -> list[Manifest]:
         mount(),
         *mounts(store),
     ]
-
-
-def digest(text: str) -> str:
-    """Tells whether what is there was made from the same text."""
-    return hashlib.sha256(text.encode()).hexdigest()[:16]

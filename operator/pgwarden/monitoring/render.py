@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from typing import Any
 
 from pgwarden.api.model import API_VERSION
 from pgwarden.clusters.access import Role, address, credential, volume
 from pgwarden.clusters.resource import DatabaseCluster
+from pgwarden.jobs.digests import annotated, digest
 from pgwarden.jobs.names import COMPONENT_LABEL, MANAGED_BY, MANAGED_BY_LABEL, short_hash
 from pgwarden.jobs.render import CONTAINER_SECURITY, DEFAULT_USER, Manifest, render
 from pgwarden.monitoring.contract import PORT, SECRETS, Servers, WatchedCluster
 
 NAME = "pgwarden-monitor"
-DIGEST_ANNOTATION = "pgwarden.dev/digest"
 
 
 def manifests(
@@ -54,9 +53,7 @@ def manifests(
             **common,
         ),
     ]
-    for manifest in rendered:
-        manifest["metadata"]["annotations"] = {DIGEST_ANNOTATION: digest(manifest)}
-    return rendered
+    return annotated(rendered)
 
 
 def owner(cluster: DatabaseCluster) -> Manifest:
@@ -80,8 +77,7 @@ def watched(cluster: DatabaseCluster) -> WatchedCluster:
         replicas=[placed(cluster, name, replica) for replica in cluster.spec.replicas],
         databases=cluster.spec.databases,
     )
-    text = looked_at.model_dump_json()
-    return looked_at.model_copy(update={"digest": hashlib.sha256(text.encode()).hexdigest()[:16]})
+    return looked_at.model_copy(update={"digest": digest(looked_at.model_dump_json())})
 
 
 def placed(cluster: DatabaseCluster, name: str, endpoint: Any = None) -> Any:
@@ -115,8 +111,3 @@ def mounts(clusters: Sequence[DatabaseCluster]) -> list[Manifest]:
         {"name": folder(cluster), "mountPath": f"{SECRETS}/{folder(cluster)}", "readOnly": True} for cluster in clusters
     ]
     return found
-
-
-def digest(manifest: Manifest) -> str:
-    """Tells whether what is there was made from the same manifest."""
-    return hashlib.sha256(repr(manifest).encode()).hexdigest()[:16]

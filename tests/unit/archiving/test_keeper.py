@@ -2,113 +2,41 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
-import aiohttp
 import pytest
-from aiohttp.abc import AbstractResolver, ResolveResult
 
 from pgwarden.api.model import Resource
 from pgwarden.archiving.board import ArchiverBoard
 from pgwarden.archiving.contract import ArchiverReport, ArchiverState
-from pgwarden.archiving.handlers import STARTING_SECONDS, ArchiverKeeper
+from pgwarden.archiving.handlers import WAKE_SECONDS, ArchiverKeeper
 from pgwarden.kube.context import OperatorContext
+from pgwarden.kube.keeper import STARTING_SECONDS
 from pgwarden.kube.key import Key
-from tests.support.context import operator_context
-from tests.support.loopback import Answer, Asked, Loopback, loopback, refusal
+from tests.support.keepers import ALL, SILENT, AtWork, keeping
+from tests.support.loopback import Answer, refusal
 from tests.support.objects import NAMESPACE, NOW, Body, claim_store, observed_cluster
 from tests.unit.policies.bodies import policy
 
 KEY = Key("BackupPolicy", NAMESPACE, "operational")
-ALL = ["configmaps", "services", "deployments"]
 
-
-class Services(AbstractResolver):
-    """Leads every name to one port of loopback, as a Service would to its pod."""
-
-    def __init__(self, port: int) -> None:
-        self.port = port
-
-    async def resolve(
-        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
-    ) -> list[ResolveResult]:
-        return [ResolveResult(hostname=host, host="127.0.0.1", port=self.port, family=family, proto=0, flags=0)]
-
-    async def close(self) -> None:
-        """Holds nothing."""
-
-
-@dataclass
-class Place:
-    """What the API server holds of the archiver, and what the archiver answers."""
-
-    kept: dict[str, Body] = field(default_factory=dict)
-    archiver: Answer = (503, "starting")
-    refuses: Answer | None = None
-
-    def api(self, asked: Asked) -> Answer:
-        *_, plural, _name = asked.path.split("/")
-        if plural == "secrets":
-            return 200, {"metadata": {}, "data": {"username": "eA==", "password": "eA=="}}
-        if asked.method == "PATCH":
-            if self.refuses is not None:
-                return self.refuses
-            self.kept[plural] = {**asked.body, "metadata": {**asked.body["metadata"], "uid": f"uid-of-{plural}"}}
-        if asked.method == "DELETE":
-            self.kept.pop(plural, None)
-            return 200, {}
-        return (200, self.kept[plural]) if plural in self.kept else refusal(404, "NotFound")
-
-
-@dataclass
-class Kept:
-    """A keeper at work on a Place."""
-
-    place: Place
-    context: OperatorContext
-    keeper: ArchiverKeeper
-    session: aiohttp.ClientSession
-    api: Loopback
-    archiver: Loopback
-
-    @property
-    def problem(self) -> str:
-        return self.keeper.board.known(KEY).problem
-
-    async def round(self, *, after: float = 0.0) -> list[str]:
-        """One round, `after` so many seconds; returns what it wrote."""
-        for kept in self.keeper._kept.values():
-            kept.next_look = 0.0
-            kept.made_at -= after
-            kept.compared_at -= after
-            kept.woken_at -= after
-        before = len(self.api.asked)
-        await self.keeper.round(self.session)
-        return [asked.path.split("/")[-2] for asked in self.api.asked[before:] if asked.method != "GET"]
-
-    def woken(self) -> set[Key]:
-        keys = set(self.context.queue._waiting)
-        self.context.queue._waiting.clear()
-        return keys
+Kept = AtWork[ArchiverKeeper]
 
 
 @pytest.fixture
 async def it() -> AsyncIterator[Kept]:
     """A keeper with one policy that wants WAL."""
-    place, context = Place(), operator_context()
-    async with loopback(place.api) as api, loopback(lambda _: place.archiver) as archiver:
-        connector = aiohttp.TCPConnector(resolver=Services(archiver.port), use_dns_cache=False)
-        async with aiohttp.ClientSession(connector=connector) as session:
-            context.client = api.client()
-            keeper = ArchiverKeeper(context, ArchiverBoard())
-            put(context, observed_cluster())
-            put(context, claim_store())
-            put(context, policy(wal={"enabled": True}))
-            yield Kept(place, context, keeper, session, api, archiver)
+    async with keeping(lambda context: ArchiverKeeper(context, ArchiverBoard())) as kept:
+        put(kept.context, observed_cluster())
+        put(kept.context, claim_store())
+        put(kept.context, policy(wal={"enabled": True}))
+        yield kept
+
+
+def problem(it: Kept) -> str:
+    return it.keeper.board.known(KEY).problem
 
 
 def put(context: OperatorContext, made: Resource, version: str = "1") -> None:
@@ -142,7 +70,7 @@ async def test_a_policy_without_wal_gets_none_and_nobody_is_asked_again(it: Kept
 
 
 async def test_wal_that_is_turned_off_takes_the_archiver_away(it: Kept) -> None:
-    it.place.archiver = document()
+    it.place.pod = document()
     await it.round()
     put(it.context, policy(), "2")
     assert await it.round() == ["deployments", "services"]
@@ -152,29 +80,32 @@ async def test_wal_that_is_turned_off_takes_the_archiver_away(it: Kept) -> None:
 async def test_what_it_answers_is_taken_and_only_news_wake_the_policy(it: Kept) -> None:
     await it.round()
     assert it.woken() == set()
-    it.place.archiver = document()
+    it.place.pod = document()
     await it.round()
     assert it.woken() == {KEY}
-    it.place.archiver = document(5, acknowledged_lsn="0/5000000", lag_bytes=7, lag_seconds=1.0)
+    it.place.pod = document(5, acknowledged_lsn="0/5000000", lag_bytes=7, lag_seconds=1.0)
     await it.round()
     assert it.woken() == set()
-    it.place.archiver = document(10, state=ArchiverState.STORE_UNREACHABLE, reason="StoreUnreachable")
+    it.place.pod = document(10, state=ArchiverState.STORE_UNREACHABLE, reason="StoreUnreachable")
     await it.round()
     assert it.woken() == {KEY}
-    assert it.archiver.asked[-1].path == "/status"
+    assert it.pod.asked[-1].path == "/status"
 
 
 async def test_what_always_moves_wakes_the_policy_once_a_minute(it: Kept) -> None:
-    it.place.archiver = document()
+    it.place.pod = document()
     await it.round()
     it.woken()
-    it.place.archiver = document(61)
-    await it.round(after=61)
+    it.place.pod = document(61)
+    await it.round()
+    assert it.woken() == set()
+    it.keeper._woken[KEY] -= WAKE_SECONDS + 1
+    await it.round()
     assert it.woken() == {KEY}
 
 
 async def test_other_settings_reach_the_archiver(it: Kept) -> None:
-    it.place.archiver = document()
+    it.place.pod = document()
     await it.round()
     put(it.context, policy(wal={"enabled": True, "tailSeconds": 1}), "2")
     assert await it.round() == ["configmaps"]
@@ -183,7 +114,7 @@ async def test_other_settings_reach_the_archiver(it: Kept) -> None:
 
 
 async def test_an_archiver_runs_on_while_its_cluster_or_store_is_away(it: Kept) -> None:
-    it.place.archiver = document()
+    it.place.pod = document()
     await it.round()
     it.context.cache.drop(Key("BackupStore", NAMESPACE, "claims"))
     assert await it.round() == []
@@ -194,32 +125,22 @@ async def test_one_that_somebody_deleted_is_made_again(it: Kept) -> None:
     await it.round()
     del it.place.kept["deployments"]
     await it.round(after=STARTING_SECONDS + 1)
-    assert it.problem.endswith("it was deleted; it is made again")
+    assert problem(it).endswith("it was deleted; it is made again")
     assert await it.round() == ["deployments"]
 
 
-@pytest.mark.parametrize(
-    ("deployment", "why"),
-    [
-        ({"spec": {"replicas": 0}}, "it is scaled to 0 replicas; scale it to 1"),
-        (
-            {"status": {"conditions": [{"type": "Available", "status": "False", "message": "no pod is there."}]}},
-            "no pod is there. Look at its pods",
-        ),
-        ({}, "ClientResponseError. Look at its pods and at the NetworkPolicies"),
-    ],
-)
+@pytest.mark.parametrize(("deployment", "why"), SILENT)
 async def test_one_that_stays_silent_is_told_with_its_reason_once(it: Kept, deployment: Body, why: str) -> None:
     await it.round()
     it.place.kept["deployments"] |= deployment
     await it.round(after=STARTING_SECONDS + 1)
-    assert it.problem.endswith(why)
+    assert problem(it).endswith(why)
     assert it.woken() == {KEY}
     await it.round(after=STARTING_SECONDS + 1)
     assert it.woken() == set()
-    it.place.archiver = document()
+    it.place.pod = document()
     await it.round()
-    assert it.problem == ""
+    assert problem(it) == ""
 
 
 @pytest.mark.parametrize(
@@ -229,17 +150,17 @@ async def test_one_that_stays_silent_is_told_with_its_reason_once(it: Kept, depl
 async def test_a_refusal_is_told_unless_the_namespace_goes(it: Kept, refused: Answer, told: str) -> None:
     it.place.refuses = refused
     await it.round()
-    assert it.problem.endswith(told) and bool(it.problem) == bool(told)
+    assert problem(it).endswith(told) and bool(problem(it)) == bool(told)
 
 
 async def test_somebody_elses_object_of_that_name_is_left_alone(it: Kept) -> None:
     it.place.kept["services"] = {"metadata": {"name": "x"}}
     assert await it.round() == ["configmaps"]
-    assert "is not this policy's; rename or remove it" in it.problem
+    assert "is not this policy's; rename or remove it" in problem(it)
 
 
 async def test_a_policy_that_is_gone_is_forgotten(it: Kept) -> None:
-    it.place.archiver = document()
+    it.place.pod = document()
     await it.round()
     it.context.cache.drop(KEY)
     assert await it.round() == []

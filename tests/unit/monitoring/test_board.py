@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+from pgwarden.jobs.digests import digest_of
 from pgwarden.kube.key import Key
 from pgwarden.monitoring.board import ObservationBoard
 from pgwarden.monitoring.contract import ClusterObservation, DatabaseObservation, EndpointObservation, Observations
-from pgwarden.monitoring.render import DIGEST_ANNOTATION, manifests, watched
+from pgwarden.monitoring.render import manifests, watched
 from tests.support.objects import NAMESPACE, NOW, cluster
 
 KEY = Key("DatabaseCluster", NAMESPACE, "operational")
@@ -78,7 +79,7 @@ def test_what_is_gone_is_forgotten() -> None:
 def test_the_monitors_manifests_change_when_and_only_when_what_it_looks_at_does() -> None:
     def digests(*clusters: object) -> list[str]:
         made = manifests(NAMESPACE, list(clusters), image="operator", interval_seconds=10)  # type: ignore[arg-type]
-        return [manifest["metadata"]["annotations"][DIGEST_ANNOTATION] for manifest in made]
+        return [digest_of(manifest) for manifest in made]
 
     assert digests(cluster(), cluster("analytics")) == digests(cluster("analytics"), cluster())
     assert digests(cluster()) == digests(cluster(suspend=True))
