@@ -61,6 +61,10 @@ class Kept:
     answered: bool = False
     """Whether it has answered since with all that it should."""
 
+    def is_not(self, purpose: Purpose | None) -> bool:
+        """Whether there has to be another Deployment in its place: an object was deleted and made anew at once."""
+        return purpose is not None and purpose.name != self.name
+
 
 Whose = TypeVar("Whose")
 """What each Deployment is kept for: the key of an object, or the name of a namespace."""
@@ -115,7 +119,8 @@ class Keeper(ABC, Generic[Whose]):
     async def round(self, session: aiohttp.ClientSession) -> None:
         """One look at every Deployment whose turn it is, or whose purpose has changed."""
         purposes = self.purposes()
-        for whose in set(self._kept) - set(purposes):
+        gone = [whose for whose, kept in self._kept.items() if whose not in purposes or kept.is_not(purposes[whose])]
+        for whose in gone:
             await self.leave(whose, self._kept.pop(whose))
         now = time.monotonic()
         async with asyncio.TaskGroup() as group:

@@ -12,6 +12,7 @@ from pgwarden.api.model import Resource
 from pgwarden.archiving.board import ArchiverBoard
 from pgwarden.archiving.contract import ArchiverReport, ArchiverState
 from pgwarden.archiving.handlers import WAKE_SECONDS, ArchiverKeeper
+from pgwarden.archiving.render import archiver_name
 from pgwarden.kube.context import OperatorContext
 from pgwarden.kube.keeper import STARTING_SECONDS
 from pgwarden.kube.key import Key
@@ -165,3 +166,18 @@ async def test_a_policy_that_is_gone_is_forgotten(it: Kept) -> None:
     it.context.cache.drop(KEY)
     assert await it.round() == []
     assert it.keeper.board.known(KEY).report is None
+
+
+async def test_a_policy_that_was_made_anew_gets_an_archiver_of_its_own(it: Kept) -> None:
+    """`kubectl replace --force` deletes and creates at once: nobody sees the policy gone."""
+    it.place.pod = document()
+    await it.round()
+    (first,) = it.place.names
+    anew = policy(wal={"enabled": True})
+    anew.metadata.uid = "another"
+    it.place.kept.clear()
+    put(it.context, anew, "2")
+    assert await it.round() == ALL
+    (second,) = it.place.names - {first}
+    assert second == archiver_name(anew)
+    assert it.keeper._kept[KEY].name == second
