@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 
 from pgwarden.api.wal import parse_lsn, segment_name
 from pgwarden.catalogue.contract import CatalogueReport, CatalogueTask, Line, RetentionSettings, What
+from pgwarden.catalogue.moments import NotedMoment, NotedMoments
 from pgwarden.jobs.agent import AgentContext, perform
 from pgwarden.jobs.files import StoreLocation
 from pgwarden.jobs.task import ObjectRef, Result, Task
@@ -47,9 +48,10 @@ class Archived:
         return names
 
     def note(self, time: datetime, lsn: str, timeline: int = 1) -> str:
-        """Puts an object of the index of moments; its name."""
+        """Puts an object of the index with one moment; its name."""
         path = layout.moments_object(ARCHIVE, time, timeline, parse_lsn(lsn))
-        self.store.put(path, b"{}")
+        moment = NotedMoment(time=time, timeline=timeline, lsn=lsn)
+        self.store.put(path, NotedMoments(moments=[moment]).model_dump_json(by_alias=True).encode())
         return path.removeprefix(f"{ARCHIVE}/")
 
     def task(self, what: What, **changes: object) -> Task:

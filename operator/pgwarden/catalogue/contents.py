@@ -61,6 +61,8 @@ class StoredBackup:
     stored_bytes: int = 0
     objects: int = 0
     postgres_version: str = ""
+    segment_bytes: int = 0
+    """Length of the WAL segments of its server; 0 for logical backups."""
     encrypted: bool = False
     policy: str = ""
     flaw: Flaw | None = None
@@ -79,6 +81,8 @@ class Moment:
     time: datetime
     timeline: int
     position: int
+    next_xid: str = ""
+    """The first transaction that had no number yet; empty where that was not noted or not read."""
 
 
 @dataclass(frozen=True)
@@ -88,6 +92,8 @@ class Trouble:
     path: str
     reason: str
     message: str
+    remedy: str = ""
+    """What whoever needs it can do."""
 
 
 @dataclass(frozen=True)
@@ -129,6 +135,7 @@ def physical_backup(record: BackupRecord, location: str) -> StoredBackup:
         stored_bytes=record.stored_bytes,
         objects=len(record.objects),
         postgres_version=record.server.version,
+        segment_bytes=record.server.wal_segment_bytes,
         encrypted=record.encrypted,
         policy=record.policy,
         flaw=flaw,

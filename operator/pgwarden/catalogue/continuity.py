@@ -17,7 +17,7 @@ from typing import Annotated
 from pydantic import Field, ValidationError
 
 from pgwarden.api.model import LSN
-from pgwarden.api.wal import USUAL_SEGMENT_BYTES, format_lsn, parse_lsn
+from pgwarden.api.wal import USUAL_SEGMENT_BYTES, format_lsn, history_name, parse_lsn
 from pgwarden.backups.record import RecordModel
 from pgwarden.catalogue.contents import Trouble
 from pgwarden.catalogue.timelines import Path, Timeline, parse_history
@@ -148,7 +148,9 @@ def read_ancestors(store: Store, archive: str, number: int, troubles: list[Troub
     try:
         return parse_history(store.read_small(path).decode("ascii", "replace"))
     except ValueError as error:
-        troubles.append(Trouble(path, "HistoryDamaged", f"{path} is not the history of a timeline: {error}"))
+        message = f"{path} in the store ({store.name}) is not the history of a timeline: {error}"
+        remedy = f"Copy {history_name(number)} from pg_wal of the server there, or name another timeline."
+        troubles.append(Trouble(path, "HistoryDamaged", message, remedy))
         return ()
 
 

@@ -192,10 +192,9 @@ def expired(
 
 def expired_moments(archive: Archive, kept: KeptWAL) -> Iterator[ObjectInfo]:
     """Objects of the index whose last moment lies in WAL that goes."""
-    for moment in archive.catalogue.moments:
-        if not kept.wants(moment.timeline, moment.position, moment.position + 1):
-            folder = archive.catalogue.archive
-            yield ObjectInfo(layout.moments_object(folder, moment.time, moment.timeline, moment.position), 0)
+    for each in archive.index:
+        if not kept.wants(each.last.timeline, each.last.position, each.last.position + 1):
+            yield ObjectInfo(each.path, 0)
 
 
 def old_checkpoints(store: Store, archive: str) -> Iterator[ObjectInfo]:

@@ -1,8 +1,7 @@
-"""Reads one archive: every record, what lies beside it, the WAL and the index of moments."""
+"""Reads one archive, for the catalogue and for restores: every record, what lies beside it, WAL, moments."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
@@ -10,9 +9,10 @@ from datetime import UTC, datetime
 
 from pgwarden.api.wal import USUAL_SEGMENT_BYTES
 from pgwarden.backups.record import BackupRecord, read_record
-from pgwarden.catalogue.contents import Catalogue, Flaw, Moment, StoredBackup, Trouble, logical_backup, physical_backup
+from pgwarden.catalogue.contents import Catalogue, Flaw, StoredBackup, Trouble, logical_backup, physical_backup
 from pgwarden.catalogue.continuity import ArchivedWAL, read_wal
 from pgwarden.catalogue.folders import BackupFolder, folders_of
+from pgwarden.catalogue.moments import Choice, IndexObject, ends_of_timelines, list_index, read_moments
 from pgwarden.jobs.errors import TaskError
 from pgwarden.logical.record import LogicalRecord, read_logical_record
 from pgwarden.storage import layout
@@ -20,7 +20,6 @@ from pgwarden.storage.authenticity import refuse_forged
 from pgwarden.storage.store import Store
 
 READERS = 16
-_MOMENTS = re.compile(r"(?P<time>[0-9]{8}T[0-9]{6}Z)-(?P<timeline>[0-9A-F]{8})-(?P<position>[0-9A-F]{16})\.json")
 
 Record = BackupRecord | LogicalRecord
 
@@ -31,6 +30,8 @@ class Archive:
 
     catalogue: Catalogue
     wal: ArchivedWAL
+    index: list[IndexObject] = field(default_factory=list)
+    """Every object of the index of moments."""
     folders: dict[str, BackupFolder] = field(default_factory=dict)
     """By location."""
     leftovers: dict[str, list[str]] = field(default_factory=dict)
@@ -38,11 +39,18 @@ class Archive:
 
 
 def read_archive(
-    store: Store, archive: str, now: datetime, *, key: bytes | None = None, all_of_it: bool = False
+    store: Store,
+    archive: str,
+    now: datetime,
+    *,
+    key: bytes | None = None,
+    all_of_it: bool = False,
+    choice: Choice = ends_of_timelines,
 ) -> Archive:
-    """Reads an archive; a record that cannot be read or believed becomes a trouble and hides no other.
+    """Reads an archive; an object that cannot be read or believed becomes a trouble and hides no other.
 
-    With the store's catalogue `key` forged records are found out. Raises what `Store` raises.
+    With the store's catalogue `key` forged records are found out. With `all_of_it` all WAL is listed, whatever a
+    checkpoint tells. `choice` says which objects of the index of moments are read in full. Raises what `Store` raises.
     """
     found = Archive(Catalogue(archive), ArchivedWAL())
     backups: list[StoredBackup] = []
@@ -65,11 +73,13 @@ def read_archive(
     # Of an archive of two clusters, one made anew in the other's place, the newest's WAL is what is asked for.
     segment_bytes = max(segments, key=lambda size: segments[size])
     found.wal = read_wal(store, archive, segment_bytes, now, all_of_it=all_of_it)
+    found.index = list_index(store, archive)
+    moments = read_moments(store, found.index, choice, troubles)
     found.catalogue = Catalogue(
         archive=archive,
         backups=tuple(sorted(backups, key=lambda backup: (backup.start_time, backup.backup_id))),
         timelines=found.wal.timelines,
-        moments=tuple(sorted(moments(store, archive), key=lambda moment: (moment.time, moment.position))),
+        moments=moments,
         troubles=(*troubles, *found.wal.troubles),
     )
     return found
@@ -139,12 +149,3 @@ def judged(store: Store, record: Record, folder: BackupFolder) -> StoredBackup:
         detail = f"reading it again on {check.time:%Y-%m-%d} gave other bytes than were written"
         return replace(backup, flaw=Flaw.CHECK_FAILED, flaw_detail=detail)
     return backup
-
-
-def moments(store: Store, archive: str) -> Iterator[Moment]:
-    """One moment for each object of the index, about one a minute: its name tells the last moment in it."""
-    for listed in store.list(layout.moments_folder(archive)):
-        match = _MOMENTS.fullmatch(listed.path.rsplit("/", 1)[-1])
-        if match is not None:
-            time = datetime.strptime(match["time"], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
-            yield Moment(time, int(match["timeline"], 16), int(match["position"], 16))

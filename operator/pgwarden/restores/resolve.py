@@ -5,59 +5,56 @@ Which backup it begins with is the catalogue's to choose (`pgwarden.catalogue.ba
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 
 from pgwarden.api.wal import format_lsn, parse_lsn
-from pgwarden.backups.record import BackupRecord
 from pgwarden.catalogue.base import Base, Target, choose_base
 from pgwarden.catalogue.chains import by_id, flaw_of
-from pgwarden.catalogue.contents import Catalogue
+from pgwarden.catalogue.contents import Catalogue, Flaw, StoredBackup
 from pgwarden.catalogue.timelines import Path, coverage, path_of
 from pgwarden.catalogue.window import candidates, moments_of, newest_timeline, reach
 from pgwarden.jobs.errors import TaskError
-from pgwarden.restores.archive_reader import ArchiveContents, NotedMoment
 from pgwarden.restores.contract import Resolved, Section, TargetPoint
 
 LONGEST_CUT_RECORD = 1 << 20
 """The last WAL of an archive may be the beginning of a record; longer ones than this do not occur."""
 WAL_PAGE = 8192
 PASSED_OVER = 3
+REFUSED_AS = {Flaw.CHAIN_BROKEN: "ChainBroken", Flaw.UNTRUSTED: "BackupUntrusted"}
 
 
-def end_of_backup(record: BackupRecord, location: str) -> Resolved:
+def end_of_backup(backup: StoredBackup) -> Resolved:
     """A restore of one backup, by the WAL that it carries."""
     return Resolved(
-        backup_id=record.backup_id,
-        location=location,
-        chain=[*record.chain, record.backup_id],
+        backup_id=backup.backup_id,
+        location=backup.location,
+        chain=[*backup.chain, backup.backup_id],
         target="the end of the backup",
-        timeline=record.timeline,
-        path=[Section(timeline=record.timeline)],
-        end_lsn=record.stop_lsn,
-        end_time=record.stop_time,
-        wal_until=record.stop_lsn,
-        archive=archive_of(location),
+        timeline=backup.timeline,
+        path=[Section(timeline=backup.timeline)],
+        end_lsn=format_lsn(backup.stop),
+        end_time=backup.stop_time,
+        wal_until=format_lsn(backup.stop),
+        archive=archive_of(backup.location),
     )
 
 
-def resolve(contents: ArchiveContents, point: TargetPoint, backup_id: str | None = None) -> Resolved:
+def resolve(catalogue: Catalogue, point: TargetPoint, backup_id: str | None = None) -> Resolved:
     """The way to `point`; from that backup where one is named.
 
     Raises TaskError: TimelineUnknown, NoRestorableBackup, TargetBeforeFirstBackup, TargetBeyondArchive, WALGap,
-    ChainBroken, BackupDamaged.
+    ChainBroken, BackupDamaged, BackupUntrusted.
     """
-    catalogue = contents.catalogue
     if backup_id is not None:
         catalogue = only(catalogue, backup_id)
     if point.immediate:
-        return immediate(contents, catalogue, point)
-    base = choose_base(catalogue, wanted(catalogue, contents.noted, point))
+        return immediate(catalogue, point)
+    base = choose_base(catalogue, wanted(catalogue, point))
     reached = reach(base.backup, coverage(catalogue.timelines, base.path), base.path)
     timeline, path = shortest(catalogue, base, point, reached)
     reached = reach(base.backup, coverage(catalogue.timelines, path), path)
-    end = planned_end(catalogue, base, point, reached, contents.records[base.backup.backup_id].server.wal_segment_bytes)
+    end = planned_end(catalogue, base, point, reached, base.backup.segment_bytes)
     return Resolved(
         backup_id=base.backup.backup_id,
         location=base.backup.location,
@@ -78,9 +75,9 @@ def resolve(contents: ArchiveContents, point: TargetPoint, backup_id: str | None
 def only(catalogue: Catalogue, backup_id: str) -> Catalogue:
     """The catalogue as if there were that backup alone, with what it builds upon.
 
-    Raises TaskError: NoRestorableBackup, ChainBroken, BackupDamaged.
+    Raises TaskError: NoRestorableBackup, ChainBroken, BackupDamaged, BackupUntrusted.
     """
-    known = by_id(catalogue.backups)
+    known = by_id(catalogue.physical)
     backup = known.get(backup_id)
     if backup is None:
         why = next((f": {each.message}" for each in catalogue.troubles if backup_id in each.path), "")
@@ -91,9 +88,10 @@ def only(catalogue: Catalogue, backup_id: str) -> Catalogue:
         )
     flaw, detail = flaw_of(backup, known)
     if flaw is not None:
-        reason = "BackupDamaged" if flaw == "Damaged" else "ChainBroken" if flaw == "ChainBroken" else "BackupUntrusted"
         raise TaskError(
-            reason, f"backup {backup_id} is {flaw}: {detail}", remedy="Name another backup in a new RestoreRequest."
+            REFUSED_AS.get(flaw, "BackupDamaged"),
+            f"backup {backup_id} is {flaw}: {detail}",
+            remedy="Name another backup in a new RestoreRequest.",
         )
     chain = (*(known[each] for each in backup.chain), backup)
     # Parents are needed for the chain, and may not be chosen themselves.
@@ -101,7 +99,7 @@ def only(catalogue: Catalogue, backup_id: str) -> Catalogue:
     return replace(catalogue, backups=(*parents, backup))
 
 
-def immediate(contents: ArchiveContents, catalogue: Catalogue, point: TargetPoint) -> Resolved:
+def immediate(catalogue: Catalogue, point: TargetPoint) -> Resolved:
     """The end of the newest restorable backup, on the timeline that is asked for."""
     timeline = point.timeline or max((backup.timeline for backup in catalogue.physical), default=None)
     usable = candidates(catalogue, path_of(catalogue.timelines, timeline)) if timeline is not None else []
@@ -111,10 +109,10 @@ def immediate(contents: ArchiveContents, catalogue: Catalogue, point: TargetPoin
             f"no backup in {catalogue.archive} can be restored" + (f" on timeline {timeline}" if timeline else ""),
             remedy="Take a full backup. To see what is there: pgwarden backup list.",
         )
-    return end_of_backup(contents.records[usable[-1].backup_id], usable[-1].location)
+    return end_of_backup(usable[-1])
 
 
-def wanted(catalogue: Catalogue, noted: Sequence[NotedMoment], point: TargetPoint) -> Target:
+def wanted(catalogue: Catalogue, point: TargetPoint) -> Target:
     """The target in the catalogue's words."""
     if point.time is not None:
         return Target(time=point.time.astimezone(UTC), timeline=point.timeline)
@@ -122,10 +120,10 @@ def wanted(catalogue: Catalogue, noted: Sequence[NotedMoment], point: TargetPoin
         return Target(lsn=parse_lsn(point.lsn), timeline=point.timeline)
     if point.latest:
         return Target(timeline=point.timeline)
-    return Target(unknown=True, not_after=surely_before(catalogue, noted, point), timeline=point.timeline)
+    return Target(unknown=True, not_after=surely_before(catalogue, point), timeline=point.timeline)
 
 
-def surely_before(catalogue: Catalogue, noted: Sequence[NotedMoment], point: TargetPoint) -> int | None:
+def surely_before(catalogue: Catalogue, point: TargetPoint) -> int | None:
     """A position before that of the transaction or restore point: when its xid was not given out yet, else the end of
     the oldest backup, because only the WAL tells more."""
     timeline = point.timeline or newest_timeline(catalogue)
@@ -133,9 +131,8 @@ def surely_before(catalogue: Catalogue, noted: Sequence[NotedMoment], point: Tar
     oldest = usable[0].stop if usable else None
     if point.xid is None or oldest is None:
         return oldest
-    before = [
-        parse_lsn(each.lsn) for each in noted if each.next_xid.isdecimal() and int(each.next_xid) <= int(point.xid)
-    ]
+    noted = [each for each in catalogue.moments if each.next_xid.isdecimal()]
+    before = [each.position for each in noted if int(each.next_xid) <= int(point.xid)]
     return max([oldest, *before])
 
 

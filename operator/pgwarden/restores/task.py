@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from importlib import resources
 from pathlib import Path
 
 from pgwarden.api.quantities import human_bytes
 from pgwarden.backups.record import BackupRecord, read_record
+from pgwarden.catalogue.contents import physical_backup
 from pgwarden.jobs.agent import AgentContext, Done
 from pgwarden.jobs.errors import TaskError
 from pgwarden.jobs.tools import find_tool
-from pgwarden.restores.archive_reader import read_archive
+from pgwarden.restores.archive_reader import read_catalogue
 from pgwarden.restores.combine import combine, shares_files
 from pgwarden.restores.configuration import RESTORE_SCRIPT, server_settings
 from pgwarden.restores.contract import Resolved, RestoreReport, RestoreTask, TargetPoint
@@ -135,10 +137,10 @@ def find_base(task: RestoreTask, store: Store, key: bytes | None) -> Resolved:
     target = task.target or TargetPoint(immediate=True)
     if task.location and target.immediate:
         name = record_file(task.location)
-        return end_of_backup(read_record(store.read_small(name), name), task.location)
+        return end_of_backup(physical_backup(read_record(store.read_small(name), name), task.location))
     archive = task.archive or archive_of(task.location)
     backup_id = task.location.rsplit("/", 1)[-1] or None
-    return resolve(read_archive(store, archive, target, key), target, backup_id)
+    return resolve(read_catalogue(store, archive, target, datetime.now(UTC), key=key), target, backup_id)
 
 
 def read_chain(store: Store, resolved: Resolved, key: bytes | None) -> list[tuple[BackupRecord, bytes]]:

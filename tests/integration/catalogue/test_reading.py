@@ -16,7 +16,11 @@ from pgwarden.api.wal import format_lsn
 from pgwarden.backups.record import BackupRecord
 from pgwarden.catalogue.continuity import UNSETTLED, newest_checkpoint, read_wal, write_checkpoint
 from pgwarden.catalogue.contract import VerifySettings, What
+from pgwarden.jobs.errors import TaskError
 from pgwarden.jobs.files import StoreLocation
+from pgwarden.restores.archive_reader import read_catalogue
+from pgwarden.restores.contract import TargetPoint
+from pgwarden.restores.resolve import resolve
 from pgwarden.storage import layout
 from pgwarden.storage.authenticity import sign
 from pgwarden.storage.catalogue_key import new_catalogue_key, read_catalogue_key
@@ -31,7 +35,11 @@ MEASURE = """
 import json, re, sys, time
 from datetime import UTC, datetime
 from pgwarden.catalogue.continuity import read_wal, write_checkpoint
+from pgwarden.jobs.errors import TaskError
 from pgwarden.jobs.files import StoreLocation
+from pgwarden.restores.archive_reader import read_catalogue
+from pgwarden.restores.contract import TargetPoint
+from pgwarden.restores.resolve import resolve
 from pgwarden.storage.store import open_store
 store = open_store(StoreLocation.model_validate_json(sys.argv[1]))
 def most() -> int:
@@ -66,7 +74,7 @@ def test_a_summary_tells_what_can_be_recovered(archived: Archived, server: Postg
     _, first = take_backup(server.address(), archived.location)
     names = archived.archive_wal(first.start_lsn, format_lsn(int(first.stop_lsn.split("/")[1], 16) + 5 * SEGMENT))
     end = (int(names[-1][16:], 16) + 1) * SEGMENT
-    later = datetime(2099, 1, 1, tzinfo=UTC)
+    later = datetime(2099, 1, 1, 12, 0, 0, 750_000, tzinfo=UTC)
     archived.note(later, format_lsn(end))
     report = archived.report(What.SUMMARIZE)
     assert (report.fulls, report.restorable, report.wal_objects, report.gap_count) == (1, 1, len(names), 0)
@@ -111,6 +119,20 @@ def test_a_record_that_cannot_be_read_is_named_and_hides_no_other(in_claim: Arch
     assert before <= in_claim.names(), "what cannot be understood is never deleted"
     assert done.prune is not None
     assert "too-new" in done.prune.held
+
+
+def test_a_restore_begins_with_no_backup_that_misses_an_object(in_claim: Archived, server: PostgresServer) -> None:
+    _, good = take_backup(server.address(), in_claim.location)
+    _, holed = take_backup(server.address(), in_claim.location)
+    file_of(in_claim, holed).unlink()
+    now = datetime.now(UTC)
+    found = read_catalogue(in_claim.store, ARCHIVE, TargetPoint(latest=True), now)
+    chosen = resolve(found, TargetPoint(latest=True))
+    assert chosen.backup_id == good.backup_id
+    assert "is not in the store" in chosen.passed_over[0]
+    with pytest.raises(TaskError) as raised:
+        resolve(found, TargetPoint(latest=True), holed.backup_id)
+    assert raised.value.reason == "BackupDamaged"
 
 
 def test_verification_names_a_flipped_byte_and_a_cut_object(in_claim: Archived, server: PostgresServer) -> None:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
-from pgwarden.api.wal import format_lsn, parse_lsn
+from pgwarden.api.wal import parse_lsn
 from pgwarden.backups.record import BackupRecord
-from pgwarden.catalogue.contents import Catalogue, Moment, physical_backup
+from pgwarden.catalogue.contents import Catalogue, Moment, Trouble, physical_backup
+from pgwarden.catalogue.moments import IndexObject
 from pgwarden.catalogue.timelines import Section, Timeline
 from pgwarden.jobs.errors import TaskError
-from pgwarden.restores.archive_reader import ArchiveContents, NotedMoment, around
+from pgwarden.restores.archive_reader import refuse_what_misleads, telling
 from pgwarden.restores.contract import TargetPoint
 from pgwarden.restores.resolve import resolve
 from pgwarden.storage.wal_listing import Range
@@ -36,30 +38,23 @@ FIRST = backup("first", 0, "0/3000028", "0/3000120")
 SECOND = backup("second", 20, "0/7000028", "0/7000120")
 
 
-def contents(*records: BackupRecord, end: str = "0/A000000", gap: str = "") -> ArchiveContents:
+def contents(*records: BackupRecord, end: str = "0/A000000", gap: str = "") -> Catalogue:
     """WAL from the first backup on, one MiB a minute; on timeline 1, and from 0/9000000 on also on timeline 2."""
     begin, until = parse_lsn("0/3000000"), parse_lsn(end)
     ranges = (Range(begin, parse_lsn(gap)), Range(parse_lsn(gap) + MIB, until)) if gap else (Range(begin, until),)
-    noted = [
-        NotedMoment(
-            time=NOON + n * MINUTE,
-            timeline=1 if begin + n * MIB < BRANCH else 2,
-            lsn=format_lsn(begin + n * MIB),
-            next_xid=str(1000 + n),
-        )
-        for n in range((until - begin) // MIB)
-    ]
     listed = records or (FIRST, SECOND)
-    catalogue = Catalogue(
+    return Catalogue(
         archive=ARCHIVE,
         backups=tuple(physical_backup(each, f"{ARCHIVE}/backups/{each.backup_id}") for each in listed),
         timelines={
             1: Timeline(1, (), ranges),
             2: Timeline(2, (Section(1, BRANCH),), (Range(BRANCH, until),)),
         },
-        moments=tuple(Moment(each.time, each.timeline, parse_lsn(each.lsn)) for each in noted),
+        moments=tuple(
+            Moment(NOON + n * MINUTE, 1 if begin + n * MIB < BRANCH else 2, begin + n * MIB, next_xid=str(1000 + n))
+            for n in range((until - begin) // MIB)
+        ),
     )
-    return ArchiveContents(catalogue, {each.backup_id: each for each in listed}, noted)
 
 
 @pytest.mark.parametrize(
@@ -144,7 +139,33 @@ def test_a_chain_brings_its_full_along_and_breaks_without_it() -> None:
 
 def test_moments_of_the_targets_own_second_are_read_in_full() -> None:
     """A name is cut to the second: taken for the moment, it would lie before a target that it lies after."""
-    names = [(Moment(NOON + timedelta(seconds=n), 1, n), f"m{n}") for n in range(-9, 10)]
-    read = [path for _, path in around(names, TargetPoint(time=NOON + timedelta(seconds=0.5)))]
+    index = [IndexObject(f"m{n}", Moment(NOON + timedelta(seconds=n), 1, n)) for n in range(-9, 10)]
+    read = [each.path for each in telling(index, TargetPoint(time=NOON + timedelta(seconds=0.5)))]
     assert read[:4] == ["m-1", "m0", "m1", "m2"]
     assert read[-1] == "m9"
+
+
+HISTORY = Trouble(f"{ARCHIVE}/wal/00000002/00000002.history", "HistoryDamaged", "no history", "name another timeline")
+MOMENTS = Trouble(f"{ARCHIVE}/moments/20261123T120000Z-00000001-0000000003000000.json", "ObjectDamaged", "no moments")
+
+
+@pytest.mark.parametrize(
+    ("trouble", "point", "refused"),
+    [
+        (HISTORY, {"latest": True}, True),
+        (HISTORY, {"lsn": "0/5000000", "timeline": 2}, True),
+        (HISTORY, {"lsn": "0/5000000", "timeline": 1}, False),
+        (MOMENTS, {"time": NOON}, True),
+        (MOMENTS, {"lsn": "0/5000000"}, False),
+    ],
+)
+def test_what_cannot_be_read_stops_the_targets_that_need_it(
+    trouble: Trouble, point: dict[str, Any], refused: bool
+) -> None:
+    known = replace(contents(), troubles=(trouble,))
+    if not refused:
+        refuse_what_misleads(known, TargetPoint(**point))
+        return
+    with pytest.raises(TaskError) as raised:
+        refuse_what_misleads(known, TargetPoint(**point))
+    assert (raised.value.reason, raised.value.remedy) == (trouble.reason, trouble.remedy)
