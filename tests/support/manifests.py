@@ -7,11 +7,18 @@ from collections.abc import Iterator
 from typing import Any
 
 from pgwarden.api.model import DNS_LABEL
+from pgwarden.jobs.launch import Launch
 
 Manifest = dict[str, Any]
 
+NONCE = "0123456789abcdef"
 LABEL_KEY = re.compile(r"([a-z0-9.-]{1,253}/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?")
 LABEL_VALUE = re.compile(r"(([A-Za-z0-9]([-A-Za-z0-9_.]{0,61})?)?[A-Za-z0-9])?")
+
+
+def launch(name: str, attempt: int = 1) -> Launch:
+    """An attempt in a Job of that name."""
+    return Launch(name, attempt, NONCE, image="agent:17", image_pull_policy="Always", image_pull_secrets=("registry",))
 
 
 def check(manifest: Manifest) -> None:

@@ -7,11 +7,10 @@ from typing import Any
 
 from pgwarden.api.references import Wanted
 from pgwarden.archiving.contract import PORT, SETTINGS_FILE, ArchiverSettings, slot_name
-from pgwarden.clusters.access import Role, address, credential, mount, volume
+from pgwarden.clusters.access import Role, address, archive_identity, credential, mount, volume
 from pgwarden.clusters.access import wanted as cluster_wanted
 from pgwarden.clusters.resource import DatabaseCluster
 from pgwarden.jobs.digests import annotated, digest
-from pgwarden.jobs.files import ArchiveIdentity
 from pgwarden.jobs.names import (
     CLUSTER_LABEL,
     COMPONENT_LABEL,
@@ -50,9 +49,7 @@ def settings(policy: BackupPolicy, cluster: DatabaseCluster, store: BackupStore)
     system = cluster.status.system_identifier
     made = ArchiverSettings(
         policy=policy.metadata.name,
-        archive=ArchiveIdentity(
-            namespace=cluster.metadata.namespace, cluster=cluster.metadata.name, cluster_uid=cluster.metadata.uid
-        ),
+        archive=archive_identity(cluster),
         endpoints=[address(cluster), *(address(cluster, endpoint=replica) for replica in cluster.spec.replicas)],
         expected_system_identifier=None if system in UNKNOWN_SYSTEMS else system,
         store=location(store),
@@ -94,7 +91,7 @@ def manifests(
         "labels": labels,
         "selector": {COMPONENT_LABEL: COMPONENT, OWNER_UID_LABEL: metadata.uid},
         "annotations": {},
-        "owner": Owner("BackupPolicy", metadata.namespace, metadata.name, metadata.uid).reference(),
+        "owner": Owner.of(policy).reference(),
         "port": PORT,
     }
     told = settings(policy, cluster, store)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from contextlib import nullcontext
 
 from pgwarden.backups.plan import BackupPlan, ObservedBackup, backup_id, backup_job, finished, operation, plan
@@ -13,7 +12,7 @@ from pgwarden.clusters.access import obstacle as cluster_obstacle
 from pgwarden.clusters.resource import DatabaseCluster
 from pgwarden.jobs.render import Manifest
 from pgwarden.jobs.task import Operation
-from pgwarden.kube.agents import account_refused, agent_image, image_missing
+from pgwarden.kube.agents import account_refused, agent_image, image_missing, launch
 from pgwarden.kube.context import OperatorContext
 from pgwarden.kube.dependents import referring
 from pgwarden.kube.key import Key
@@ -70,35 +69,12 @@ class BackupController:
 
     def job(self, backup: DatabaseBackup, cluster: DatabaseCluster, store: BackupStore, attempt: int) -> Manifest:
         """The Job of one attempt."""
-        config = self.context.config
-        name, nonce = backup_job(backup, attempt), secrets.token_hex(16)
-        image = agent_image(config, major_version(cluster.status.version)) or ""
-        pull_policy, pull_secrets = config.image_pull_policy, tuple(config.image_pull_secrets)
+        image = agent_image(self.context.config, major_version(cluster.status.version))
+        start = launch(self.context.config, backup_job(backup, attempt), attempt, image)
         if operation(backup) == Operation.LOGICAL_BACKUP:
-            return logical_backup(
-                backup,
-                cluster,
-                store,
-                backup_id=backup_id(backup),
-                policy=backup.metadata.labels.get(POLICY_LABEL, ""),
-                name=name,
-                attempt=attempt,
-                nonce=nonce,
-                image=image,
-                image_pull_policy=pull_policy,
-                image_pull_secrets=pull_secrets,
-            )
-        return physical_backup(
-            backup,
-            cluster,
-            store,
-            name=name,
-            attempt=attempt,
-            nonce=nonce,
-            image=image,
-            image_pull_policy=pull_policy,
-            image_pull_secrets=pull_secrets,
-        )
+            policy = backup.metadata.labels.get(POLICY_LABEL, "")
+            return logical_backup(backup, cluster, store, start, backup_id=backup_id(backup), policy=policy)
+        return physical_backup(backup, cluster, store, start)
 
     async def obstacle(
         self, backup: DatabaseBackup, cluster: DatabaseCluster | None, store: BackupStore | None, namespace: str

@@ -57,10 +57,7 @@ class ClusterSource:
             cluster,
             store,
             Owner("BackupStore", person.namespace, store.metadata.name, store.metadata.uid),
-            name=job_name(f"{store.metadata.name}-shell", nonce),
-            attempt=1,
-            nonce=nonce,
-            **await person.image(),
+            await person.launch(job_name(f"{store.metadata.name}-shell", nonce), nonce),
         )
         result, log = await person.run(manifest, self.seconds)
         return answer(result, log, nonce)

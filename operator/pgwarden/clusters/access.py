@@ -9,7 +9,7 @@ from typing import Any
 from pgwarden.api.conditions import Truth, find
 from pgwarden.api.references import CertificateSource, Wanted
 from pgwarden.clusters.resource import Credential, DatabaseCluster, Endpoint
-from pgwarden.jobs.files import SECRETS, DatabaseAddress
+from pgwarden.jobs.files import SECRETS, ArchiveIdentity, DatabaseAddress
 
 Manifest = dict[str, Any]
 
@@ -28,6 +28,12 @@ class Obstacle:
 
     reason: str
     message: str
+
+
+def archive_identity(cluster: DatabaseCluster) -> ArchiveIdentity:
+    """Whose an archive of the cluster is."""
+    metadata = cluster.metadata
+    return ArchiveIdentity(namespace=metadata.namespace, cluster=metadata.name, cluster_uid=metadata.uid)
 
 
 def credential(cluster: DatabaseCluster, role: Role) -> Credential | None:

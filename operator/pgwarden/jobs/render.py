@@ -8,12 +8,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from importlib.resources import files
-from typing import Any
+from typing import Any, Self
 
 import yaml
 from jinja2 import Environment, PackageLoader, PrefixLoader, StrictUndefined, Undefined
 
-from pgwarden.api.model import API_VERSION
+from pgwarden.api.model import API_VERSION, Resource
 from pgwarden.api.references import JobTemplate
 from pgwarden.jobs.names import (
     ATTEMPT_ANNOTATION,
@@ -58,6 +58,12 @@ class Owner:
     namespace: str
     name: str
     uid: str
+
+    @classmethod
+    def of(cls, resource: Resource) -> Self:
+        """An object of one of our kinds as owner."""
+        metadata = resource.metadata
+        return cls(resource.INFO.kind, metadata.namespace, metadata.name, metadata.uid)
 
     def reference(self) -> Manifest:
         """An ownerReference: the Job goes when the object goes. It never blocks that deletion."""

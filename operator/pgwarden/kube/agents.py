@@ -2,7 +2,24 @@
 
 from __future__ import annotations
 
+import secrets
+
+from pgwarden.jobs.launch import Launch
 from pgwarden.kube.config import OperatorConfig
+
+NONCE_BYTES = 16
+
+
+def launch(config: OperatorConfig, name: str, attempt: int, image: str | None) -> Launch:
+    """An attempt with a nonce of its own, in a Job of that name; `image` as `agent_image` gives it."""
+    return Launch(
+        name=name,
+        attempt=attempt,
+        nonce=secrets.token_hex(NONCE_BYTES),
+        image=image or "",
+        image_pull_policy=config.image_pull_policy,
+        image_pull_secrets=tuple(config.image_pull_secrets),
+    )
 
 
 def agent_image(config: OperatorConfig, major: int | None = None) -> str | None:

@@ -11,6 +11,7 @@ from kubernetes.aio import config as kubernetes_config
 
 from pgwarden.api.model import GROUP, VERSION
 from pgwarden.jobs.errors import TaskError
+from pgwarden.jobs.launch import Launch
 from pgwarden.jobs.render import Manifest
 from pgwarden.jobs.task import Result
 from pgwarden.kube import types
@@ -57,15 +58,18 @@ class Person:
             )
         return body
 
-    async def image(self) -> dict[str, Any]:
-        """Image, pull policy and pull secrets of pgwarden in this namespace. Raises TaskError."""
+    async def launch(self, name: str, nonce: str) -> Launch:
+        """A Job of that name with the image of pgwarden's monitor in this namespace. Raises TaskError."""
         pod = (await self.get(DEPLOYMENTS, MONITOR))["spec"]["template"]["spec"]
         container = pod["containers"][0]
-        return {
-            "image": container["image"],
-            "image_pull_policy": container.get("imagePullPolicy", "IfNotPresent"),
-            "image_pull_secrets": tuple(each["name"] for each in pod.get("imagePullSecrets") or ()),
-        }
+        return Launch(
+            name=name,
+            attempt=1,
+            nonce=nonce,
+            image=container["image"],
+            image_pull_policy=container.get("imagePullPolicy", "IfNotPresent"),
+            image_pull_secrets=tuple(each["name"] for each in pod.get("imagePullSecrets") or ()),
+        )
 
     async def run(self, manifest: Manifest, seconds: float) -> tuple[Result, str]:
         """Runs a Job to its end: its result and its log. The Job is removed. Raises TaskError."""

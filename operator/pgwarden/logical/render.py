@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from pgwarden.backups.resource import DatabaseBackup
-from pgwarden.clusters.access import Role, address, credential, mount, volume
+from pgwarden.clusters.access import Role, address, archive_identity, credential, mount, volume
 from pgwarden.clusters.resource import DatabaseCluster
-from pgwarden.jobs.files import PRIVATE, SCRATCH, ArchiveIdentity
-from pgwarden.jobs.render import JobRequest, Manifest, Owner, render_job
-from pgwarden.jobs.task import ObjectRef, Task
+from pgwarden.jobs.files import PRIVATE, SCRATCH
+from pgwarden.jobs.launch import Launch
+from pgwarden.jobs.render import Manifest, Owner
 from pgwarden.logical.contract import LogicalBackupTask, Selection
 from pgwarden.logical.resource import Logical, LogicalFormat, Scratch
 from pgwarden.stores.access import location, mounts, volumes
@@ -21,25 +21,18 @@ def logical_backup(
     backup: DatabaseBackup,
     cluster: DatabaseCluster,
     store: BackupStore,
+    launch: Launch,
     *,
     backup_id: str,
     policy: str,
-    name: str,
-    attempt: int,
-    nonce: str,
-    image: str,
-    image_pull_policy: str,
-    image_pull_secrets: tuple[str, ...],
 ) -> Manifest:
     """The Job of one attempt."""
-    spec, metadata, wanted = backup.spec, backup.metadata, backup.spec.logical or Logical()
+    spec, wanted = backup.spec, backup.spec.logical or Logical()
     payload = LogicalBackupTask(
         backup_id=backup_id,
-        attempt=attempt,
+        attempt=launch.attempt,
         policy=policy,
-        archive=ArchiveIdentity(
-            namespace=cluster.metadata.namespace, cluster=cluster.metadata.name, cluster_uid=cluster.metadata.uid
-        ),
+        archive=archive_identity(cluster),
         database=address(cluster),
         expected_system_identifier=cluster.status.system_identifier,
         store=location(store, catalogue_key=True),
@@ -54,13 +47,6 @@ def logical_backup(
         compression_level=spec.compression.level,
         compression_threads=spec.compression.threads,
     )
-    task = Task(
-        operation=payload.OPERATION,
-        nonce=nonce,
-        object=ObjectRef(kind="DatabaseBackup", namespace=metadata.namespace, name=metadata.name, uid=metadata.uid),
-        attempt=attempt,
-        payload=payload.model_dump(mode="json", by_alias=True),
-    )
     used = credential(cluster, Role.BACKUP)
     own_volumes: list[Manifest] = [
         {"name": "private", "emptyDir": {"medium": "Memory", "sizeLimit": PRIVATE_BYTES}},
@@ -70,16 +56,12 @@ def logical_backup(
         {"name": "private", "mountPath": PRIVATE},
         *([{"name": "scratch", "mountPath": SCRATCH}] if wanted.scratch is not None else []),
     ]
-    request = JobRequest(
-        name=name,
-        owner=Owner("DatabaseBackup", metadata.namespace, metadata.name, metadata.uid),
-        task=task,
-        image=image,
-        template=spec.job_template,
+    return launch.job(
+        Owner.of(backup),
+        payload,
+        spec.job_template,
         cluster=cluster.metadata.name,
         system_identifier=cluster.status.system_identifier,
-        image_pull_policy=image_pull_policy,
-        image_pull_secrets=image_pull_secrets,
         volumes=(
             *([volume(cluster, used)] if used is not None else []),
             *volumes(store, catalogue_key=True),
@@ -87,7 +69,6 @@ def logical_backup(
         ),
         mounts=(mount(), *mounts(store, catalogue_key=True), *own_mounts),
     )
-    return render_job("jobs/job.yaml.j2", request)
 
 
 def scratch_volume(scratch: Scratch) -> Manifest:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import secrets
 from contextlib import nullcontext
 
 from pgwarden.clusters.access import Obstacle, Role, major_version, obstacle, wanted
 from pgwarden.clusters.resource import DatabaseCluster
 from pgwarden.jobs.state import JobState, ended_condition
 from pgwarden.jobs.task import Operation
-from pgwarden.kube.agents import account_refused, agent_image, image_missing
+from pgwarden.kube.agents import account_refused, agent_image, image_missing, launch
 from pgwarden.kube.context import OperatorContext
 from pgwarden.kube.dependents import referring
 from pgwarden.kube.key import Key
@@ -81,17 +80,11 @@ class MigrationController:
         config = self.context.config
         if result.attempt is None or cluster is None:
             return
-        result.start = migrate(
-            migration,
-            cluster,
-            name=migration_job(migration, result.wanted, result.attempt),
-            attempt=result.attempt,
-            nonce=secrets.token_hex(16),
-            source_digest=getattr(result.status, "source_digest", ""),
-            image=agent_image(config, major_version(cluster.status.version)) or "",
-            image_pull_policy=config.image_pull_policy,
-            image_pull_secrets=tuple(config.image_pull_secrets),
-        )
+        image = agent_image(config, major_version(cluster.status.version))
+        name = migration_job(migration, result.wanted, result.attempt)
+        start = launch(config, name, result.attempt, image)
+        digest = getattr(result.status, "source_digest", "")
+        result.start = migrate(migration, cluster, start, source_digest=digest)
 
     async def files(self, migration: DatabaseMigration, namespace: str) -> tuple[Parsed, list[str]]:
         """The migration files of all sources, and sentences about ConfigMaps that do not exist."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pgwarden.clusters.access import Role, address, credential, mount, volume
 from pgwarden.clusters.resource import DatabaseCluster
 from pgwarden.jobs.files import SOURCES
-from pgwarden.jobs.render import JobRequest, Manifest, Owner, render_job
-from pgwarden.jobs.task import ObjectRef, Task
+from pgwarden.jobs.launch import Launch
+from pgwarden.jobs.render import Manifest, Owner
 from pgwarden.migrations.contract import MigrateTask
 from pgwarden.migrations.resource import DatabaseMigration
 
@@ -14,14 +14,9 @@ from pgwarden.migrations.resource import DatabaseMigration
 def migrate(
     migration: DatabaseMigration,
     cluster: DatabaseCluster,
+    launch: Launch,
     *,
-    name: str,
-    attempt: int,
-    nonce: str,
     source_digest: str,
-    image: str,
-    image_pull_policy: str,
-    image_pull_secrets: tuple[str, ...],
 ) -> Manifest:
     """The Job of one attempt. The ConfigMaps are mounted; the task names the digest their files must have."""
     spec, metadata = migration.spec, migration.metadata
@@ -35,29 +30,17 @@ def migrate(
         statement_timeout_ms=spec.statement_timeout_seconds * 1000,
         applied_by=f"DatabaseMigration {metadata.namespace}/{metadata.name}",
     )
-    task = Task(
-        operation=payload.OPERATION,
-        nonce=nonce,
-        object=ObjectRef(kind="DatabaseMigration", namespace=metadata.namespace, name=metadata.name, uid=metadata.uid),
-        attempt=attempt,
-        payload=payload.model_dump(mode="json", by_alias=True),
-    )
     used = credential(cluster, Role.MIGRATION)
     volumes = [volume(cluster, used)] if used is not None else []
-    request = JobRequest(
-        name=name,
-        owner=Owner("DatabaseMigration", metadata.namespace, metadata.name, metadata.uid),
-        task=task,
-        image=image,
-        template=spec.job_template,
+    return launch.job(
+        Owner.of(migration),
+        payload,
+        spec.job_template,
         cluster=cluster.metadata.name,
         system_identifier=cluster.status.system_identifier,
-        image_pull_policy=image_pull_policy,
-        image_pull_secrets=image_pull_secrets,
         volumes=(*volumes, *source_volumes(migration)),
         mounts=(mount(), *source_mounts(migration)),
     )
-    return render_job("jobs/job.yaml.j2", request)
 
 
 def source_volumes(migration: DatabaseMigration) -> list[Manifest]:

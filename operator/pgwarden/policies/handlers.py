@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -14,7 +13,7 @@ from pgwarden.clusters.access import Obstacle, Role, credential
 from pgwarden.clusters.resource import DatabaseCluster
 from pgwarden.jobs.names import OWNER_UID_LABEL
 from pgwarden.jobs.task import Operation
-from pgwarden.kube.agents import account_refused
+from pgwarden.kube.agents import account_refused, launch
 from pgwarden.kube.cache import Body
 from pgwarden.kube.client import KubeError
 from pgwarden.kube.context import OperatorContext
@@ -225,13 +224,9 @@ class PolicyController:
             store,
             what,
             self.context.clock(),
+            launch(config, look_job(policy), 1, config.images.monitor),
             live=under_way(policy, list(backups.values())),
             in_use=read_by_restores(restores, backups) or [],
-            attempt=1,
-            nonce=secrets.token_hex(16),
-            image=config.images.monitor,
-            image_pull_policy=config.image_pull_policy,
-            image_pull_secrets=tuple(config.image_pull_secrets),
         )
 
     def export(self, key: Key, observed: ObservedPolicy) -> None:

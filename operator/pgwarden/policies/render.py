@@ -8,22 +8,17 @@ from typing import Any
 
 from pgwarden.api.model import API_VERSION
 from pgwarden.catalogue.contract import CatalogueTask, VerifySettings, What
+from pgwarden.clusters.access import archive_identity
 from pgwarden.clusters.resource import DatabaseCluster
-from pgwarden.jobs.files import ArchiveIdentity
+from pgwarden.jobs.launch import Launch
 from pgwarden.jobs.names import MANAGED_BY, MANAGED_BY_LABEL, OWNER_UID_LABEL, label_value
-from pgwarden.jobs.render import JobRequest, Manifest, Owner, render, render_job
-from pgwarden.jobs.task import ObjectRef, Task
-from pgwarden.policies.looks import look_job, retention_settings
+from pgwarden.jobs.render import Manifest, Owner, render
+from pgwarden.policies.looks import retention_settings
 from pgwarden.policies.resource import BackupPolicy
 from pgwarden.policies.runs import POLICY_LABEL, REASON_ANNOTATION, SCHEDULED_TIME_ANNOTATION, TYPE_LABEL, RunType
 from pgwarden.policies.turns import Turn
 from pgwarden.stores.access import location, mounts, volumes
 from pgwarden.stores.resource import BackupStore
-
-
-def owner_of(policy: BackupPolicy) -> Owner:
-    metadata = policy.metadata
-    return Owner("BackupPolicy", metadata.namespace, metadata.name, metadata.uid)
 
 
 def backup(policy: BackupPolicy, turn: Turn) -> Manifest:
@@ -57,7 +52,7 @@ def backup(policy: BackupPolicy, turn: Turn) -> Manifest:
             TYPE_LABEL: turn.type.value.lower(),
         },
         annotations=annotations,
-        owner=owner_of(policy).reference(),
+        owner=Owner.of(policy).reference(),
         spec=wanted,
     )
 
@@ -68,23 +63,16 @@ def look(
     store: BackupStore,
     what: What,
     now: datetime,
+    launch: Launch,
     *,
     live: Sequence[str],
     in_use: Sequence[str],
-    attempt: int,
-    nonce: str,
-    image: str,
-    image_pull_policy: str,
-    image_pull_secrets: tuple[str, ...],
 ) -> Manifest:
     """The Job that looks after the archive; the operator's own image will do."""
-    owner = owner_of(policy)
     verification = policy.spec.verification
     payload = CatalogueTask(
         what=what,
-        archive=ArchiveIdentity(
-            namespace=cluster.metadata.namespace, cluster=cluster.metadata.name, cluster_uid=cluster.metadata.uid
-        ),
+        archive=archive_identity(cluster),
         store=location(store, catalogue_key=True),
         now=now,
         retention=retention_settings(policy.spec.retention),
@@ -92,24 +80,12 @@ def look(
         in_use=list(in_use),
         verify=VerifySettings(at_most=verification.backups, max_rate_kib=verification.max_rate_kib),
     )
-    task = Task(
-        operation=payload.OPERATION,
-        nonce=nonce,
-        object=ObjectRef(kind=owner.kind, namespace=owner.namespace, name=owner.name, uid=owner.uid),
-        attempt=attempt,
-        payload=payload.model_dump(mode="json", by_alias=True),
-    )
-    request = JobRequest(
-        name=look_job(policy),
-        owner=owner,
-        task=task,
-        image=image,
-        template=policy.spec.job_template,
+    return launch.job(
+        Owner.of(policy),
+        payload,
+        policy.spec.job_template,
         cluster=cluster.metadata.name,
         system_identifier=cluster.status.system_identifier,
-        image_pull_policy=image_pull_policy,
-        image_pull_secrets=image_pull_secrets,
-        volumes=tuple(volumes(store, catalogue_key=True)),
-        mounts=tuple(mounts(store, catalogue_key=True)),
+        volumes=volumes(store, catalogue_key=True),
+        mounts=mounts(store, catalogue_key=True),
     )
-    return render_job("jobs/job.yaml.j2", request)

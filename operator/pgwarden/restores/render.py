@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 from pgwarden.api.references import SecretKey
 from pgwarden.jobs.files import SECRETS
+from pgwarden.jobs.launch import task_of
 from pgwarden.jobs.names import (
     COMPONENT_LABEL,
     MANAGED_BY,
@@ -19,7 +20,6 @@ from pgwarden.jobs.names import (
     label_value,
 )
 from pgwarden.jobs.render import COMMON_MOUNTS, CONTAINER_SECURITY, JobRequest, Manifest, Owner, render, render_job
-from pgwarden.jobs.task import ObjectRef, Task
 from pgwarden.restores.contract import DATA_VOLUME, PGDATA, SHARED, RecoverTask, RestoreTask, SQLCheck, TargetPoint
 from pgwarden.restores.plan import PORT, claim_name, secret_name
 from pgwarden.restores.resource import RestoreRequest
@@ -92,19 +92,14 @@ def restore(request: RestoreRequest, around: Surroundings, *, name: str, attempt
         checks=[SQLCheck.model_validate(check.model_dump()) for check in request.spec.checks],
         superuser_password_file=f"{PASSWORD_FOLDER}/password",
     )
-    ref = ObjectRef(kind="RestoreRequest", namespace=metadata.namespace, name=metadata.name, uid=metadata.uid)
-
-    def task(payload: RestoreTask | RecoverTask) -> Task:
-        dumped = payload.model_dump(mode="json", by_alias=True)
-        return Task(operation=payload.OPERATION, nonce=nonce, object=ref, attempt=attempt, payload=dumped)
-
+    owner = Owner.of(request)
     password = {"name": "superuser", "secret": {"secretName": secret_name(request), "defaultMode": 0o440}}
     password_mount = {"name": "superuser", "mountPath": PASSWORD_FOLDER, "readOnly": True}
     job = JobRequest(
         name=name,
-        owner=Owner("RestoreRequest", metadata.namespace, metadata.name, metadata.uid),
-        task=task(first),
-        other_tasks={"recover": task(second)},
+        owner=owner,
+        task=task_of(owner, first, attempt, nonce),
+        other_tasks={"recover": task_of(owner, second, attempt, nonce)},
         image=around.agent_image,
         template=request.spec.job_template,
         cluster=around.cluster,
@@ -145,7 +140,7 @@ def before_job(request: RestoreRequest, around: Surroundings, *, password: str) 
         policy_name=f"{request.spec.target.new_instance.name}-restore",
         namespace=metadata.namespace,
         labels=common["labels"],
-        owner=Owner("RestoreRequest", metadata.namespace, metadata.name, metadata.uid).reference(),
+        owner=Owner.of(request).reference(),
         job_selector={OPERATION_LABEL: "restore", OWNER_UID_LABEL: metadata.uid},
         store_port=port,
     )

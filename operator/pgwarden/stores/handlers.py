@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import secrets
-
 from pgwarden.clusters.access import Obstacle
-from pgwarden.kube.agents import account_refused, agent_image
+from pgwarden.kube.agents import account_refused, agent_image, launch
 from pgwarden.kube.client import KubeError
 from pgwarden.kube.context import OperatorContext
 from pgwarden.kube.key import Key
@@ -45,15 +43,8 @@ class StoreController:
         )
         result = plan(store, observed, context.clock())
         if result.attempt is not None:
-            result.start = probe(
-                store,
-                name=probe_job(store, result.attempt),
-                attempt=result.attempt,
-                nonce=secrets.token_hex(16),
-                image=agent_image(config) or "",
-                image_pull_policy=config.image_pull_policy,
-                image_pull_secrets=tuple(config.image_pull_secrets),
-            )
+            name = probe_job(store, result.attempt)
+            result.start = probe(store, launch(config, name, result.attempt, agent_image(config)))
         again = await apply(context, self.type, body, store.status, result)
         # Jobs of earlier probes, or of probes of an earlier spec, have nothing more to tell.
         now = read(BackupStore, context.cache.get(key) or body)

@@ -10,7 +10,7 @@ from pgwarden.catalogue.render import catalogue_job, task_for
 from pgwarden.catalogue.summary import summarize
 from pgwarden.jobs.render import Owner
 from pgwarden.jobs.task import RESULT_LIMIT, Outcome, Result, Task
-from tests.support.manifests import check, task_of
+from tests.support.manifests import check, launch, task_of
 from tests.support.objects import bucket_store, observed_cluster
 from tests.unit.catalogue.world import World
 
@@ -25,12 +25,7 @@ def test_the_job_mounts_what_it_reads_with_and_tells_its_task() -> None:
         cluster,
         store,
         Owner("BackupStore", cluster.metadata.namespace, store.metadata.name, "uid-1"),
-        name="prune-1",
-        attempt=1,
-        nonce="0123456789abcdef",
-        image="pgwarden:1",
-        image_pull_policy="Always",
-        image_pull_secrets=("registry",),
+        launch("prune-1"),
     )
     check(job)
     read = CatalogueTask.model_validate(Task.model_validate_json(task_of(job)).payload)

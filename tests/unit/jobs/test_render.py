@@ -20,7 +20,7 @@ from pgwarden.monitoring.render import manifests as monitor_manifests
 from pgwarden.restores.render import Identity, Surroundings, before_job, instance, restore
 from pgwarden.stores.render import catalogue_key_secret, probe
 from pgwarden.stores.resource import BackupStore
-from tests.support.manifests import Manifest, check, task_of
+from tests.support.manifests import NONCE, Manifest, check, launch, task_of
 from tests.support.objects import (
     backup,
     bucket_store,
@@ -32,8 +32,6 @@ from tests.support.objects import (
     restore_request,
 )
 
-NONCE = "0123456789abcdef"
-COMMON: dict[str, Any] = {"image": "agent:17", "image_pull_policy": "Always", "image_pull_secrets": ("registry",)}
 AROUND = Surroundings(
     cluster="operational",
     location=restorable_backup().status.location,
@@ -53,11 +51,11 @@ LONG = "a" + ".very-long-name" * 16
 
 
 def probe_job(store: BackupStore) -> Manifest:
-    return probe(store, name="probe-1", attempt=1, nonce=NONCE, **COMMON)
+    return probe(store, launch("probe-1"))
 
 
 def migration_job(wanted: DatabaseMigration, name: str = "migrate-1") -> Manifest:
-    return migrate(wanted, observed_cluster(), name=name, attempt=3, nonce=NONCE, source_digest="d", **COMMON)
+    return migrate(wanted, observed_cluster(), launch(name, attempt=3), source_digest="d")
 
 
 def test_messages_name_a_migration_file_by_its_config_map_and_key() -> None:
@@ -68,9 +66,7 @@ def test_messages_name_a_migration_file_by_its_config_map_and_key() -> None:
 
 
 def backup_job(store: BackupStore) -> Manifest:
-    return physical_backup(
-        restorable_backup(), observed_cluster(), store, name="backup-1", attempt=1, nonce=NONCE, **COMMON
-    )
+    return physical_backup(restorable_backup(), observed_cluster(), store, launch("backup-1"))
 
 
 def test_only_pods_that_write_records_see_the_catalogues_key() -> None:
@@ -91,7 +87,7 @@ def test_a_backup_asks_for_what_its_spec_says() -> None:
     wanted = backup(**asked)
     wanted.metadata.labels["pgwarden.dev/policy"] = "nightly"
     around = observed_cluster(replicas=[{"host": "one"}, {"host": "two", "port": 5433}])
-    job = physical_backup(wanted, around, claim_store(), name="backup-1", attempt=1, nonce=NONCE, **COMMON)
+    job = physical_backup(wanted, around, claim_store(), launch("backup-1"))
     payload = Task.model_validate_json(task_of(job)).payload
     assert (payload["type"], payload["parentId"], payload["policy"]) == ("incremental", "full-1", "nightly")
     assert [(each["host"], each["port"]) for each in payload["replicas"]] == [("one", 5432), ("two", 5433)]

@@ -11,6 +11,7 @@ from pgwarden.jobs.files import PRIVATE, SCRATCH
 from pgwarden.jobs.task import Operation, Task
 from pgwarden.logical.contract import LogicalBackupTask
 from pgwarden.logical.render import logical_backup
+from tests.support.manifests import launch
 from tests.support.objects import (
     IN_FORCE,
     NOW,
@@ -44,14 +45,9 @@ def rendered(**spec: Any) -> dict[str, Any]:
         backup(type="Logical", **spec),
         observed_cluster(),
         claim_store(),
+        launch("job"),
         backup_id="b",
         policy="nightly",
-        name="job",
-        attempt=1,
-        nonce="0123456789abcdef",
-        image="agent:17",
-        image_pull_policy="IfNotPresent",
-        image_pull_secrets=(),
     )
 
 

@@ -19,6 +19,7 @@ from pgwarden.policies.plan import plan
 from pgwarden.policies.render import backup, look
 from pgwarden.policies.runs import RunType
 from pgwarden.policies.turns import Turn
+from tests.support.manifests import launch
 from tests.support.objects import NOW, bucket_store, claim_store, observed_cluster
 from tests.unit.policies.bodies import full, policy, settled
 
@@ -73,13 +74,9 @@ def a_look() -> dict[str, Any]:
         claim_store(),
         What.VERIFY,
         NOW,
+        launch("look-1"),
         live=["live-1"],
         in_use=["used-1"],
-        attempt=1,
-        nonce="0123456789abcdef",
-        image="operator",
-        image_pull_policy="Always",
-        image_pull_secrets=(),
     )
 
 
