@@ -27,14 +27,14 @@ unit: .venv ## Tests of what is pure
 integration: .venv cluster-up ## Tests against real PostgreSQL 17 and 18 and a real S3 server, on loopback
 	@hack/test-packages.sh
 	$(CLUSTER_ENV)
-	$(PYTEST) tests/integration
+	$(PYTEST) tests/integration -m "not long"
 
 e2e: .venv cluster-up image ## Tests on the real cluster, with pgwarden installed through its chart
 	@hack/test-packages.sh
 	$(CLUSTER_ENV)
-	$(PYTEST) tests/e2e
+	$(PYTEST) tests/e2e -m "not long"
 
-chaos: .venv cluster-up image ## The fault matrix by itself; `make test` runs it too
+chaos: .venv cluster-up image ## The whole fault matrix; `make test` runs it on the newest PostgreSQL only
 	@hack/test-packages.sh
 	$(CLUSTER_ENV)
 	$(PYTEST) tests/integration tests/e2e -m chaos
