@@ -145,6 +145,12 @@ def test_a_time_on_an_idle_database_is_the_end_of_its_wal(lived: History, pod_fo
     assert "recovery ended before configured recovery target was reached" in log
 
 
+def test_a_time_on_an_idle_database_is_reached_through_many_segments(lived: History, pod_for: NewPod) -> None:
+    """The server that is started again asks for all the WAL that the first one took."""
+    pod = pod_for(lived, location=lived.early, time=lived.times[6])
+    assert events_after(pod) == [1, 2, 3, 4, 5, 6]
+
+
 def test_a_position_brings_back_what_lies_before_it(lived: History, pod_for: NewPod) -> None:
     assert events_after(pod_for(lived, lsn=lived.positions[4])) == [1, 2, 3, 4]
 
