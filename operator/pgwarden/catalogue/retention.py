@@ -16,9 +16,10 @@ from datetime import datetime, timedelta
 
 from pgwarden.catalogue.branches import Branch, branches
 from pgwarden.catalogue.chains import by_id, first_start, restorable, with_parents
-from pgwarden.catalogue.contents import Catalogue, Flaw, Kind, StoredBackup
+from pgwarden.catalogue.contents import Catalogue, Flaw, Kind, StoredBackup, Trouble
 from pgwarden.catalogue.contract import RetentionSettings
-from pgwarden.catalogue.timelines import Path
+from pgwarden.catalogue.timelines import Path, path_of
+from pgwarden.storage.layout import BACKUPS_FOLDER, WAL_FOLDER
 from pgwarden.storage.wal_listing import Range, merged
 
 HOLDING_FLAWS = {Flaw.DAMAGED, Flaw.INCOMPLETE, Flaw.CHECK_FAILED}
@@ -90,6 +91,10 @@ def plan(
     result = Retention()
     end = window_end(catalogue, now)
     if end is None:
+        # WAL of which nothing tells the time may be what the first backup, or one that cannot be read now, needs.
+        result.held = holding(catalogue)
+        for number in catalogue.timelines:
+            result.wal.keep(path_of(catalogue.timelines, number), ANY_POSITION)
         return result
     result.window_start = start = end - timedelta(seconds=settings.window_seconds)
     keep_logical(result, catalogue, start)
@@ -118,10 +123,25 @@ def holding(catalogue: Catalogue) -> str:
     too_new = next((trouble.path for trouble in catalogue.troubles if trouble.reason == "RecordTooNew"), None)
     if too_new is not None:
         return f"{too_new} was written by a later pgwarden, and may build upon anything"
+    unread = next((trouble for trouble in catalogue.troubles if is_physical(trouble)), None)
+    if unread is not None:
+        return (
+            f"{unread.path} cannot be read or believed ({unread.reason}), and what it tells of may be needed: nothing "
+            "expires until it can be, or until a person has deleted it"
+        )
     newest = max(catalogue.physical, key=lambda backup: (backup.stop_time, backup.stop), default=None)
     if newest is not None and newest.flaw in HOLDING_FLAWS:
         return f"the newest backup, {newest.backup_id}, is {newest.flaw}: older ones do not expire until one succeeds"
     return ""
+
+
+def is_physical(trouble: Trouble) -> bool:
+    """Whether it is about the record of a physical backup, or the history of a timeline.
+
+    A store that once gave out half an object would else have the only backup before the window forgotten, and the WAL
+    after it deleted.
+    """
+    return trouble.path.split("/")[-3] in (BACKUPS_FOLDER, WAL_FOLDER)
 
 
 def keep_window(result: Retention, catalogue: Catalogue, start: datetime, end: datetime) -> None:

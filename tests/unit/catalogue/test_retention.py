@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -72,6 +73,27 @@ def test_a_record_of_a_later_pgwarden_stops_expiry() -> None:
     found = plan(Catalogue(known.archive, known.backups, known.timelines, known.moments, (trouble,)), WEEK, world.clock)
     assert not found.expired
     assert trouble.path in found.held
+
+
+def test_while_a_physical_record_cannot_be_read_nothing_expires() -> None:
+    """The one full before the window is misread once: the WAL after it would go, and with it a day of the window."""
+    world = daily_fulls(12)
+    anchor = world.backups[4]
+    world.backups = world.backups[4:]
+    known = world.catalogue()
+    unread = Trouble(f"{anchor.location}/backup.json", "ObjectDamaged", "")
+    found = plan(replace(known, backups=known.backups[1:], troubles=(unread,)), WEEK, world.clock)
+    assert found.wal.wants(1, anchor.start, anchor.stop)
+    assert not found.expired
+    assert unread.path in found.held
+    logical = replace(unread, path="a/logical/x/backup.json")
+    assert not plan(replace(known, troubles=(logical,)), WEEK, world.clock).held
+
+
+def test_wal_of_which_nothing_tells_the_time_stays() -> None:
+    world = daily_fulls(2)
+    found = plan(replace(world.catalogue(), backups=(), moments=()), WEEK, world.clock)
+    assert found.wal.wants(1, SEGMENT, 2 * SEGMENT)
 
 
 def test_generations_stay_beyond_the_window_without_the_wal_around_them() -> None:
