@@ -271,8 +271,10 @@ def all_of(context: OperatorContext, model: type[ResourceModel], namespace: str)
 
 
 def is_of(policy: BackupPolicy, backup: DatabaseBackup) -> bool:
-    """Whether the policy has made a DatabaseBackup."""
-    return backup.metadata.labels.get(OWNER_UID_LABEL) == policy.metadata.uid
+    """Whether the policy has made a DatabaseBackup in the store that it has now: those in an earlier one say nothing of
+    what the archive there holds."""
+    made = backup.metadata.labels.get(OWNER_UID_LABEL) == policy.metadata.uid
+    return made and backup.spec.store_ref == policy.spec.store_ref
 
 
 def archive_of(body: Body | None) -> tuple[str, ...]:

@@ -196,6 +196,19 @@ async def test_a_finished_full_shows_and_the_archive_is_looked_after(it: World) 
     assert it.status["attempts"][0]["job"] == job["metadata"]["name"]
 
 
+async def test_in_another_store_the_archive_begins_with_a_full(it: World) -> None:
+    """What lies in the store that the policy had before promises nothing in the new one."""
+    await it.look()
+    (old,) = it.backups
+    it.finish(old)
+    it.put(claim_store("elsewhere", status={"conditions": [condition("Writable", "True")]}))
+    it.put(policy(status=it.status, storeRef={"name": "elsewhere"}))
+    it.now += timedelta(hours=2)
+    await it.look()
+    (new,) = (made for name, made in it.backups.items() if name != old)
+    assert (new["spec"]["type"], new["spec"]["storeRef"]) == ("Full", {"name": "elsewhere"})
+
+
 async def test_a_look_that_is_refused_makes_the_policy_no_less_ready(it: World) -> None:
     await it.look()
     it.finish(*it.backups)
