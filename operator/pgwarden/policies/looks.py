@@ -16,8 +16,9 @@ from pgwarden.jobs.names import job_name
 from pgwarden.jobs.plan import report_of
 from pgwarden.jobs.state import JobState
 from pgwarden.jobs.task import shorten
+from pgwarden.policies.lost import without_lost
 from pgwarden.policies.resource import BackupPolicy, CatalogueStatus, RecoverablePoint, Retention
-from pgwarden.policies.runs import Run
+from pgwarden.policies.runs import Run, RunType
 
 ARCHIVE_SOUND = "ArchiveSound"
 EVERY = timedelta(hours=1)
@@ -85,7 +86,9 @@ def look_after(
     attempts = [*earlier, *decision.attempts][-KEPT_ATTEMPTS:]
     if decision.verdict is Verdict.SUCCEEDED:
         report = report_of(CatalogueReport, decision.result)
-        return Look(seen(before, report, now), attempts, report, sound=soundness(report))
+        status = seen(before, report, now, decision.attempts[-1].start_time)
+        lost = [run.name for run in without_lost(runs, status) if run.lost and run.type is RunType.FULL]
+        return Look(status, attempts, report, sound=soundness(report, lost))
     if decision.verdict is Verdict.FAILED:
         return failed(before, attempts, decision, now)
     if decision.verdict is Verdict.WAIT or held_up or not due(before, runs, now, verification_due=verification_due):
@@ -118,7 +121,7 @@ def failed(before: CatalogueStatus, attempts: list[Attempt], decision: Decision,
     """A look that failed: what it has read counts all the same where it found that something has rotted."""
     report = report_of(CatalogueReport, decision.result)
     found = decision.reason == CHECK_FAILED and report is not None
-    status = seen(before, report, now) if found else before
+    status = seen(before, report, now, decision.attempts[-1].start_time) if found else before
     # A check that found something has been made, and is not repeated at once.
     failures = 0 if found else before.failures + 1
     status = status.model_copy(update={"time": now.replace(microsecond=0), "failures": failures})
@@ -126,7 +129,7 @@ def failed(before: CatalogueStatus, attempts: list[Attempt], decision: Decision,
     return Look(status, attempts, report if found else None, sound=sound)
 
 
-def seen(before: CatalogueStatus, report: CatalogueReport | None, now: datetime) -> CatalogueStatus:
+def seen(before: CatalogueStatus, report: CatalogueReport | None, now: datetime, began: datetime) -> CatalogueStatus:
     """The status after a look that ended well."""
     update: dict[str, object] = {"time": now.replace(microsecond=0), "failures": 0}
     if report is None:
@@ -137,6 +140,8 @@ def seen(before: CatalogueStatus, report: CatalogueReport | None, now: datetime)
         "incrementals": report.incrementals,
         "logicals": report.logicals,
         "restorable": report.restorable,
+        "looked_from": began.replace(microsecond=0),
+        **{f"newest_{type_}": newest(report, type_) for type_ in ("full", "incremental", "logical")},
         "stored_bytes": size,
         "size": human_bytes(size),
         "gaps": report.gap_count,
@@ -158,14 +163,26 @@ def seen(before: CatalogueStatus, report: CatalogueReport | None, now: datetime)
     return before.model_copy(update=update)
 
 
-def soundness(report: CatalogueReport | None) -> Judgment:
-    """The condition ArchiveSound after a look that ended well."""
+def newest(report: CatalogueReport, type_: str) -> datetime | None:
+    """When the newest good backup of a type ended, as a status has it."""
+    found = report.newest.get(type_)
+    return found.time.replace(microsecond=0) if found is not None else None
+
+
+def soundness(report: CatalogueReport | None, lost: Sequence[str] = ()) -> Judgment:
+    """The condition ArchiveSound after a look that ended well; `lost` fulls were there once."""
     if report is None:
         return judge(ARCHIVE_SOUND, None, "ReportUnreadable", "bring operator and agent images to one version")
     if report.flawed_count or report.trouble_count:
         several = "; ".join([*report.flawed, *report.troubles])
         message = f"the archive holds what cannot be relied on: {shorten(several, 800)}"
         return judge(ARCHIVE_SOUND, False, "Flawed", message)
+    if lost:
+        message = (
+            f"{shorten(', '.join(lost), 800)} cannot be restored any more: the archive does not hold what they tell of."
+            " Find out who deleted it: a rule of the bucket, or a person"
+        )
+        return judge(ARCHIVE_SOUND, False, "BackupsMissing", message)
     if report.prune is not None and report.prune.refused:
         message = f"the store did not delete {report.prune.refused} objects that have expired: {report.prune.refusal}"
         return judge(ARCHIVE_SOUND, False, "DeletionRefused", message)

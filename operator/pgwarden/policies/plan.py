@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from pgwarden.api.conditions import Judgment, find, stalled
@@ -23,6 +23,7 @@ from pgwarden.policies.judgments import (
     unusual,
 )
 from pgwarden.policies.looks import Look, in_words, look_after, point
+from pgwarden.policies.lost import without_lost
 from pgwarden.policies.recoverable import Measured, calmed, earliest_point, latest_point, objectives, recoverable
 from pgwarden.policies.resource import BackupPolicy, LastBackup, RecoverablePoint, ScheduleStatus
 from pgwarden.policies.runs import Run, RunType, newest
@@ -63,6 +64,7 @@ def plan(policy: BackupPolicy, observed: ObservedPolicy, now: datetime) -> Polic
     wal_before = find(policy.status.conditions, WAL_ARCHIVING)
     status = policy.status.model_copy(update={"wal": wal_of(policy, observed)})
     policy = policy.model_copy(update={"status": status})
+    observed = replace(observed, runs=without_lost(observed.runs, status.catalogue))
     planned = turns(policy, found, observed.runs, wal_before, now)
     if observed.obstacle is not None:
         planned.start = []
@@ -91,14 +93,15 @@ def concluded(
     now: datetime,
 ) -> PolicyPlan:
     """The plan with everything that is to be said."""
-    before, runs = policy.status, observed.runs
+    before, runs = policy.status, without_lost(observed.runs, look.status)
     full = newest(runs, RunType.FULL)
     wal = before.wal
     archived = archived_point(observed.archiver, wal, full) if policy.spec.wal.enabled else None
     seen = look.report
     catalogue_latest = point(seen.latest) if seen is not None else None
     earliest = earliest_point(runs, point(seen.earliest) if seen is not None else known_earliest(policy, runs))
-    latest = latest_point(runs, archived, catalogue_latest or remembered(before.latest_recoverable, now))
+    known_latest = remembered(before.latest_recoverable, now) if seen is None else catalogue_latest
+    latest = latest_point(runs, archived, known_latest)
     written = calmed(before.latest_recoverable, latest)
     if wal is not None and written != before.latest_recoverable:
         wal = refreshed(wal, observed.archiver)

@@ -284,6 +284,14 @@ class CatalogueStatus(Model):
     """Logical backups in the archive."""
     restorable: int = 0
     """Physical backups that can be restored now."""
+    looked_from: datetime | None = None
+    """When the look began that these numbers are of: what ended later is not in them."""
+    newest_full: datetime | None = None
+    """When the newest full backup ended that can be restored."""
+    newest_incremental: datetime | None = None
+    """The same of incremental backups."""
+    newest_logical: datetime | None = None
+    """The same of logical backups."""
     stored_bytes: int = 0
     """Size of backups and WAL in the store, rounded."""
     size: Word = ""

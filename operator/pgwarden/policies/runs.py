@@ -43,6 +43,8 @@ class Run:
     restorable: bool = False
     skipped: bool = False
     """Nothing was written since the parent, so there was nothing to back up."""
+    lost: bool = False
+    """It was restorable, until the archive was found not to hold it any more, or not intact."""
     reason: str = ""
     message: str = ""
     backup_id: str = ""
@@ -63,7 +65,7 @@ class Run:
 
     @property
     def failed(self) -> bool:
-        return self.finished and not self.restorable and not self.skipped
+        return self.finished and not self.restorable and not self.skipped and not self.lost
 
     @property
     def when(self) -> datetime:

@@ -231,6 +231,9 @@ def parent_of(policy: BackupPolicy, runs: Sequence[Run]) -> str:
 def full_needed(policy: BackupPolicy, runs: Sequence[Run], wal: Condition | None) -> tuple[str, str]:
     """(cause, sentence) when a full is needed that no schedule asks for; both empty when none is."""
     full = newest(runs, RunType.FULL)
+    lost = max((run for run in runs if run.lost and run.type is RunType.FULL), key=lambda run: run.when, default=None)
+    if lost is not None and (full is None or full.when < lost.when):
+        return "FullLost", f"{lost.name} cannot be restored any more: the archive does not hold it, or not intact"
     if full is None:
         return "FirstFull", "there is no restorable full backup yet"
     if policy.spec.wal.enabled and policy.status.wal is not None and gap_after(policy.status.wal, full):

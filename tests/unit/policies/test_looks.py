@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from pgwarden.catalogue.contract import CatalogueReport, CheckReport, PointReport, PruneReport, What
+from pgwarden.catalogue.contract import CatalogueReport, CheckReport, NewestReport, PointReport, PruneReport, What
 from pgwarden.jobs.attempts import AttemptOutcome
 from pgwarden.jobs.state import ABSENT, JobPhase, JobState
 from pgwarden.policies.looks import Look, in_words, look_after, look_job
@@ -24,6 +24,7 @@ REPORT = CatalogueReport(
     wal_bytes=1 << 20,
     earliest=PointReport(time=NOW - timedelta(days=30), lsn="0/2000000"),
     latest=PointReport(time=NOW, lsn="0/5000000"),
+    newest={"full": NewestReport(backup_id="new", time=NOW, stored_bytes=1 << 20)},
     prune=PruneReport(dry_run=False, backups=1, bytes=4096, backup_ids=["old"]),
 )
 
@@ -144,3 +145,12 @@ def test_retention_in_words() -> None:
     assert in_words(policy().spec.retention) == "every moment of 30d, at least 2 full backups"
     told_ = in_words(policy(retention={"window": "2w", "minimumFulls": 1, "monthly": 12}).spec.retention)
     assert told_ == "every moment of 2w, at least 1 full backup, 12 monthly"
+
+
+def test_fulls_that_the_archive_does_not_hold_any_more_are_said() -> None:
+    """Somebody emptied the bucket: nothing in it is flawed, because nothing is in it."""
+    before = under_way(looked())
+    empty = CatalogueReport()
+    done = look(before, [full(NOW - 9 * HOUR, "nightly")], ended_job(success(**told(empty)), look_job(before)))
+    assert done.sound is not None and (done.sound.status, done.sound.reason) == ("False", "BackupsMissing")
+    assert "nightly" in done.sound.message
