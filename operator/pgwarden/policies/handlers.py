@@ -27,11 +27,12 @@ from pgwarden.kube.work import apply, bury_all, create_or_adopt, observe_job, st
 from pgwarden.policies import metrics
 from pgwarden.policies.judgments import ObservedPolicy
 from pgwarden.policies.looks import look_job, open_attempts
+from pgwarden.policies.lost import without_lost
 from pgwarden.policies.plan import PolicyPlan, plan
 from pgwarden.policies.render import backup as backup_of
 from pgwarden.policies.render import look
 from pgwarden.policies.resource import BackupPolicy
-from pgwarden.policies.runs import Run, run_of
+from pgwarden.policies.runs import Run, RunType, newest, run_of
 from pgwarden.policies.surroundings import (
     concerns,
     elder_twin,
@@ -40,7 +41,7 @@ from pgwarden.policies.surroundings import (
     read_by_restores,
     under_way,
 )
-from pgwarden.policies.wal import Archiver
+from pgwarden.policies.wal import Archiver, archived_point
 from pgwarden.restores.resource import RestoreRequest
 from pgwarden.stores.access import obstacle as store_obstacle
 from pgwarden.stores.access import wanted as store_wanted
@@ -235,12 +236,11 @@ class PolicyController:
         if body is None:
             return
         policy = read(BackupPolicy, body)
-        latest = policy.status.latest_recoverable
-        moments = [latest.time] if latest is not None else []
-        report = observed.archiver.report
-        if report is not None and report.recovery_point_time is not None and moments:
-            moments.append(report.recovery_point_time)
-        metrics.export(policy, policy.status, observed.archiver, max(moments, default=None))
+        status = policy.status
+        full = newest(without_lost(observed.runs, status.catalogue), RunType.FULL)
+        archived = archived_point(observed.archiver, status.wal, full) if policy.spec.wal.enabled else None
+        moments = [each.time for each in (status.latest_recoverable, archived) if each is not None]
+        metrics.export(policy, status, observed.archiver, max(moments, default=None))
 
     def dependents(self, changed: Key) -> list[Key]:
         """Policies that this object is a backup or a restore of, or that name it, or that share its archive."""

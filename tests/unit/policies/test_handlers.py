@@ -33,7 +33,7 @@ from tests.support.objects import (
     observed_cluster,
     restore_request,
 )
-from tests.unit.policies.bodies import policy, running
+from tests.unit.policies.bodies import gap, policy, running, streaming
 
 KEY = Key("BackupPolicy", NAMESPACE, "operational")
 UID = "uid-of-operational"
@@ -298,6 +298,28 @@ async def test_metrics_tell_of_the_last_success_and_go_with_the_policy(it: World
     it.context.cache.drop(KEY)
     await it.look()
     assert REGISTRY.get_sample_value(success, {**labels, "type": "full"}) is None
+
+
+@pytest.mark.parametrize("missing", [False, True])
+async def test_the_recovery_point_that_is_exported_lies_before_a_gap(it: World, missing: bool) -> None:
+    """An alert on its age would else stay silent while the status says that nothing behind the gap can be had."""
+    await it.look()
+    (name,) = it.backups
+    it.finish(name)
+    made = it.server.objects["databasebackups", name]
+    made["status"] |= {"timeline": 1, "startLSN": "0/2000028", "stopLSN": "0/2000158"}
+    kept = it.server.keep("databasebackups", name, made)
+    it.context.cache.put(Key("DatabaseBackup", NAMESPACE, name), kept)
+    it.put(policy(status=it.status, wal={"enabled": True}))
+    it.now += timedelta(hours=1)
+    report = streaming(it.now, gaps=[gap()] if missing else [], gaps_total=int(missing)).report
+    assert report is not None
+    it.controller.board.take(KEY, report)
+    await it.look()
+    point = REGISTRY.get_sample_value(
+        "pgwarden_backup_recovery_point_timestamp_seconds", {"namespace": NAMESPACE, "policy": "operational"}
+    )
+    assert point == (NOW if missing else it.now - timedelta(seconds=4)).timestamp()
 
 
 def test_a_run_that_moves_is_not_stuck_and_the_clock_of_the_wall_does_not_matter() -> None:
