@@ -10,7 +10,7 @@ from pgwarden.api.conditions import Judgment, judge
 from pgwarden.api.durations import parse_duration
 from pgwarden.api.quantities import human_seconds
 from pgwarden.policies.resource import BackupPolicy, ObjectivesStatus, RecoverablePoint
-from pgwarden.policies.runs import Run, RunType, newest
+from pgwarden.policies.runs import Run
 
 OBJECTIVES_MET = "ObjectivesMet"
 RECOVERABLE = "Recoverable"
@@ -32,9 +32,11 @@ def latest_point(
 ) -> RecoverablePoint | None:
     """The newest recoverable moment: of a backup, of WAL that goes on from one, or as the archive was last read."""
     found = [point for point in (archived, catalogue) if point is not None]
-    last = newest(runs, *RunType)
-    if last is not None and last.ended is not None:
-        found.append(RecoverablePoint(time=last.ended, lsn=last.stop_lsn or None))
+    found += [
+        RecoverablePoint(time=run.holds, lsn=run.stop_lsn or None)
+        for run in runs
+        if run.restorable and run.holds is not None
+    ]
     return max(found, key=lambda point: point.time, default=None)
 
 
@@ -42,8 +44,8 @@ def earliest_point(runs: Sequence[Run], catalogue: RecoverablePoint | None) -> R
     """The oldest recoverable moment: as the archive was last read, or else of the oldest backup that is known."""
     if catalogue is not None:
         return catalogue
-    ended = [(run.ended, run.stop_lsn) for run in runs if run.restorable and run.ended is not None]
-    first = min(ended, default=None)
+    held = [(run.holds, run.stop_lsn) for run in runs if run.restorable and run.holds is not None]
+    first = min(held, default=None)
     return RecoverablePoint(time=first[0], lsn=first[1] or None) if first is not None else None
 
 

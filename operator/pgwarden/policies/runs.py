@@ -49,7 +49,9 @@ class Run:
     message: str = ""
     backup_id: str = ""
     ended: datetime | None = None
-    """When a successful one ended: the moment it can be restored to."""
+    """When a successful one ended."""
+    holds: datetime | None = None
+    """What was committed until then a successful one can bring back."""
     timeline: int = 0
     start_lsn: str = ""
     stop_lsn: str = ""
@@ -90,6 +92,7 @@ def run_of(backup: DatabaseBackup) -> Run:
         message=ready.message if ready is not None else "",
         backup_id=status.backup_id,
         ended=status.completion_time if good else None,
+        holds=moment_of(backup) if good else None,
         timeline=status.timeline or 0,
         start_lsn=status.start_lsn or "",
         stop_lsn=status.stop_lsn or "",
@@ -100,6 +103,12 @@ def run_of(backup: DatabaseBackup) -> Run:
         progress=status.progress.done if status.progress is not None else 0,
         job=open_job(status.attempts),
     )
+
+
+def moment_of(backup: DatabaseBackup) -> datetime | None:
+    """The moment that a good backup can be restored to: a dump shows each database as it was when the dump began."""
+    logical = RunType(backup.spec.type) is RunType.LOGICAL
+    return backup.status.start_time if logical else backup.status.completion_time
 
 
 def open_job(attempts: Sequence[Attempt]) -> str:

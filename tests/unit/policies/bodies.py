@@ -60,6 +60,7 @@ def done(type_: RunType, made: datetime, name: str = "", **more: Any) -> Run:
         "message": "done",
         "backup_id": f"id-of-{name}",
         "ended": made + timedelta(minutes=1),
+        "holds": made + timedelta(minutes=1),
         "timeline": 1,
         "start_lsn": "0/2000028",
         "stop_lsn": "0/2000158",

@@ -13,9 +13,9 @@ from pgwarden.policies.judgments import STUCK_SECONDS, ObservedPolicy
 from pgwarden.policies.plan import plan
 from pgwarden.policies.recoverable import Measured
 from pgwarden.policies.resource import BackupPolicy
-from pgwarden.policies.runs import RunType
+from pgwarden.policies.runs import RunType, run_of
 from pgwarden.policies.turns import NEW_FULL_REASONS
-from tests.support.objects import IN_FORCE, NOW, STUCK, WORKING, kstatus, said
+from tests.support.objects import IN_FORCE, NOW, STUCK, WORKING, backup, kstatus, restorable_backup, said
 from tests.unit.policies.bodies import (
     DAILY,
     after,
@@ -268,3 +268,17 @@ def test_a_moment_that_a_clock_ahead_has_told_is_not_believed_for_ever() -> None
     mended = after(plan(known, ObservedPolicy(runs=runs, archiver=streaming()), NOW), known).status.latest_recoverable
     assert mended is not None and mended.time <= NOW
     assert said(plan(known, ObservedPolicy(runs=runs), NOW + HOUR).judgments, "ObjectivesMet")[0] == "False"
+
+
+def test_a_dump_holds_what_was_there_when_it_began() -> None:
+    """Three hours of dumping are three hours that could be lost."""
+    dump = run_of(
+        restorable_backup(startTime=(NOW - 3 * HOUR).isoformat(), completionTime=NOW.isoformat()).model_copy(
+            update={"spec": backup(type="Logical").spec}
+        )
+    )
+    before = policy(schedules={"logical": DAILY}, objectives={"recoveryPoint": "2h", "recoveryTime": "30m"})
+    result = plan(before, ObservedPolicy(runs=[dump], measured=MEASURED), NOW)
+    assert said(result.judgments, "ObjectivesMet") == ("False", "RecoveryPointMissed")
+    assert result.status.last_logical.time == NOW  # type: ignore[attr-defined]
+    assert result.status.latest_recoverable.time == NOW - 3 * HOUR  # type: ignore[attr-defined]
