@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from pgwarden.api.wal import format_lsn
@@ -62,9 +62,15 @@ def summarize(
         ]
         if found.spans:
             first, last = found.spans[0], found.spans[-1]
-            report.earliest = PointReport(time=first.begins, lsn=format_lsn(first.start))
+            report.earliest = PointReport(time=min(whole_second(first.begins), last.ends), lsn=format_lsn(first.start))
             report.latest = PointReport(time=last.ends, lsn=format_lsn(last.end))
     return report
+
+
+def whole_second(time: datetime) -> datetime:
+    """The first whole second that is no earlier: people ask for the moments that they are shown."""
+    cut = time.replace(microsecond=0)
+    return cut if cut == time else cut + timedelta(seconds=1)
 
 
 def newest_of_each(usable: list[StoredBackup], known: dict[str, StoredBackup]) -> dict[str, NewestReport]:

@@ -6,7 +6,7 @@ Which backup it begins with is the catalogue's to choose (`pgwarden.catalogue.ba
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from pgwarden.api.wal import format_lsn, parse_lsn
 from pgwarden.catalogue.base import Base, Target, choose_base
@@ -21,6 +21,7 @@ LONGEST_CUT_RECORD = 1 << 20
 """The last WAL of an archive may be the beginning of a record; longer ones than this do not occur."""
 WAL_PAGE = 8192
 PASSED_OVER = 3
+SECOND = timedelta(seconds=1)
 REFUSED_AS = {Flaw.CHAIN_BROKEN: "ChainBroken", Flaw.UNTRUSTED: "BackupUntrusted"}
 
 
@@ -50,6 +51,10 @@ def resolve(catalogue: Catalogue, point: TargetPoint, backup_id: str | None = No
         catalogue = only(catalogue, backup_id)
     if point.immediate:
         return immediate(catalogue, point)
+    own = ended_at(catalogue, point)
+    if own is not None:
+        target = f"{described(point, own.timeline)}: the end of the backup"
+        return end_of_backup(own).model_copy(update={"target": target})
     base = choose_base(catalogue, wanted(catalogue, point))
     reached = reach(base.backup, coverage(catalogue.timelines, base.path), base.path)
     timeline, path = shortest(catalogue, base, point, reached)
@@ -110,6 +115,22 @@ def immediate(catalogue: Catalogue, point: TargetPoint) -> Resolved:
             remedy="Take a full backup. To see what is there: pgwarden backup list.",
         )
     return end_of_backup(usable[-1])
+
+
+def ended_at(catalogue: Catalogue, point: TargetPoint) -> StoredBackup | None:
+    """The backup that ended in the very second that is asked for, where no WAL is known to lead further.
+
+    Statuses tell its end without fractions of a second. PostgreSQL is not asked to stop at that time: it was told by
+    another clock than those of the commits, and may lie before the position where the backup is consistent.
+    """
+    timeline = point.timeline or newest_timeline(catalogue)
+    if point.time is None or timeline is None:
+        return None
+    time, path = point.time.astimezone(UTC), path_of(catalogue.timelines, timeline)
+    if any(each.time >= time for each in moments_of(catalogue, path)):
+        return None
+    found = [each for each in candidates(catalogue, path) if abs(each.stop_time - time) < SECOND]
+    return found[-1] if found else None
 
 
 def wanted(catalogue: Catalogue, point: TargetPoint) -> Target:

@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 import time
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -79,7 +79,8 @@ def test_a_summary_tells_what_can_be_recovered(archived: Archived, server: Postg
     report = archived.report(What.SUMMARIZE)
     assert (report.fulls, report.restorable, report.wal_objects, report.gap_count) == (1, 1, len(names), 0)
     assert report.earliest is not None and report.latest is not None
-    assert (report.earliest.time, report.earliest.lsn) == (first.stop_time, first.stop_lsn)
+    assert first.stop_time <= report.earliest.time < first.stop_time + timedelta(seconds=1)
+    assert (report.earliest.time.microsecond, report.earliest.lsn) == (0, first.stop_lsn)
     assert (report.latest.time, report.latest.lsn) == (later, format_lsn(end))
     assert report.newest["full"].backup_id == first.backup_id
     assert archived.states() == {first.backup_id: "Restorable"}

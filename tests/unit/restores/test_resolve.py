@@ -169,3 +169,18 @@ def test_what_cannot_be_read_stops_the_targets_that_need_it(
     with pytest.raises(TaskError) as raised:
         refuse_what_misleads(known, TargetPoint(**point))
     assert (raised.value.reason, raised.value.remedy) == (trouble.reason, trouble.remedy)
+
+
+def test_the_end_of_a_backup_is_had_back_as_statuses_tell_it() -> None:
+    """No archiver runs; the status says 12:20:00 of a backup that ended 0.7 s later."""
+    alone = SECOND.model_copy(update={"stop_time": SECOND.stop_time + timedelta(seconds=0.7)})
+    with_wal = contents(FIRST, alone)
+    without = replace(with_wal, timelines={}, moments=())
+    for seconds in (0.0, 0.7, 1.0):
+        found = resolve(without, TargetPoint(time=NOON + 20 * MINUTE + timedelta(seconds=seconds)))
+        assert (found.backup_id, found.end_lsn, found.archived_wal) == ("second", alone.stop_lsn, False)
+        assert found.point == TargetPoint(immediate=True), "PostgreSQL ends with the backup, and not at a commit"
+    with pytest.raises(TaskError) as raised:
+        resolve(without, TargetPoint(time=NOON + 21 * MINUTE))
+    assert raised.value.reason == "TargetBeyondArchive"
+    assert resolve(with_wal, TargetPoint(time=NOON + 20 * MINUTE)).backup_id == "first", "WAL leads there exactly"
