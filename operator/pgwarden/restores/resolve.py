@@ -146,13 +146,14 @@ def wanted(catalogue: Catalogue, point: TargetPoint) -> Target:
 
 def surely_before(catalogue: Catalogue, point: TargetPoint) -> int | None:
     """A position before that of the transaction or restore point: when its xid was not given out yet, else the end of
-    the oldest backup, because only the WAL tells more."""
+    the oldest backup, because only the WAL tells more. What an abandoned branch did says nothing of it."""
     timeline = point.timeline or newest_timeline(catalogue)
-    usable = candidates(catalogue, path_of(catalogue.timelines, timeline)) if timeline is not None else []
+    path = path_of(catalogue.timelines, timeline) if timeline is not None else ()
+    usable = candidates(catalogue, path)
     oldest = usable[0].stop if usable else None
     if point.xid is None or oldest is None:
         return oldest
-    noted = [each for each in catalogue.moments if each.next_xid.isdecimal()]
+    noted = [each for each in moments_of(catalogue, path) if each.next_xid.isdecimal()]
     before = [each.position for each in noted if int(each.next_xid) <= int(point.xid)]
     return max([oldest, *before])
 

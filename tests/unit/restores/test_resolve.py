@@ -184,3 +184,12 @@ def test_the_end_of_a_backup_is_had_back_as_statuses_tell_it() -> None:
         resolve(without, TargetPoint(time=NOON + 21 * MINUTE))
     assert raised.value.reason == "TargetBeyondArchive"
     assert resolve(with_wal, TargetPoint(time=NOON + 20 * MINUTE)).backup_id == "first", "WAL leads there exactly"
+
+
+def test_what_an_abandoned_branch_did_does_not_choose_the_base_of_a_transaction() -> None:
+    """Timeline 1 went on after the branch with few transactions; on timeline 2 the wanted one had long been there."""
+    third = backup("third", 110, "0/9C00028", "0/9C00120", timeline=2)
+    lived = contents(FIRST, SECOND, third)
+    abandoned = Moment(NOON, 1, parse_lsn("0/9F00000"), next_xid="1090")
+    found = resolve(replace(lived, moments=(abandoned, *lived.moments)), TargetPoint(xid="1100"))
+    assert found.backup_id == "second"
