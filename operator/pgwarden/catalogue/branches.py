@@ -40,8 +40,7 @@ def branches(catalogue: Catalogue, end: datetime) -> list[Branch]:
     it is told apart; archived WAL and its moments are taken for those of the newest.
     """
     physical = catalogue.physical
-    last = max(physical, key=lambda backup: (backup.start_time, backup.backup_id), default=None)
-    current = last.system_identifier if last is not None else ""
+    current = next((backup.system_identifier for backup in catalogue.of_newest_system), "")
     good = {backup.backup_id for backup in restorable(physical)}
     found = []
     for system in {current, *(backup.system_identifier for backup in physical)}:

@@ -114,6 +114,13 @@ class Catalogue:
     def physical(self) -> list[StoredBackup]:
         return [backup for backup in self.backups if backup.physical]
 
+    @property
+    def of_newest_system(self) -> list[StoredBackup]:
+        """The physical backups of the system that was backed up last. After pg_upgrade or a new initdb a cluster has
+        another system identifier, and its timelines begin with 1 again."""
+        last = max(self.physical, key=lambda backup: (backup.start_time, backup.backup_id), default=None)
+        return [each for each in self.physical if last is not None and each.system_identifier == last.system_identifier]
+
 
 def physical_backup(record: BackupRecord, location: str) -> StoredBackup:
     """What a record of a physical backup tells."""

@@ -39,13 +39,24 @@ class Recoverable:
 
 
 def newest_timeline(catalogue: Catalogue) -> int | None:
-    """The timeline that was begun last; None where there is neither WAL nor a backup."""
-    return max({*catalogue.timelines, *(backup.timeline for backup in catalogue.physical)}, default=None)
+    """The timeline that the newest system has begun last; None where there is neither WAL nor a backup."""
+    own = catalogue.of_newest_system
+    numbers = set(catalogue.timelines)
+    if len(own) < len(catalogue.physical):
+        numbers = {number for number in numbers if leads_on(catalogue, own, number)}
+    return max({*numbers, *(backup.timeline for backup in own)}, default=None)
+
+
+def leads_on(catalogue: Catalogue, backups: Sequence[StoredBackup], timeline: int) -> bool:
+    """Whether the way to a timeline passes one of the backups."""
+    path = path_of(catalogue.timelines, timeline)
+    return any(lies_on(path, each.timeline, each.stop) for each in backups)
 
 
 def candidates(catalogue: Catalogue, path: Path) -> list[StoredBackup]:
-    """The backups that recovery along a path can begin with, the oldest first."""
-    found = [each for each in restorable(catalogue.backups) if lies_on(path, each.timeline, each.stop)]
+    """The backups that recovery along a path can begin with, the oldest first; positions of another system have nothing
+    to do with theirs."""
+    found = [each for each in restorable(catalogue.of_newest_system) if lies_on(path, each.timeline, each.stop)]
     return sorted(found, key=lambda backup: backup.stop)
 
 

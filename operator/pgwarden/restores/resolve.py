@@ -106,7 +106,7 @@ def only(catalogue: Catalogue, backup_id: str) -> Catalogue:
 
 def immediate(catalogue: Catalogue, point: TargetPoint) -> Resolved:
     """The end of the newest restorable backup, on the timeline that is asked for."""
-    timeline = point.timeline or max((backup.timeline for backup in catalogue.physical), default=None)
+    timeline = point.timeline or max((backup.timeline for backup in catalogue.of_newest_system), default=None)
     usable = candidates(catalogue, path_of(catalogue.timelines, timeline)) if timeline is not None else []
     if not usable:
         raise TaskError(

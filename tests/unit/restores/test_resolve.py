@@ -193,3 +193,24 @@ def test_what_an_abandoned_branch_did_does_not_choose_the_base_of_a_transaction(
     abandoned = Moment(NOON, 1, parse_lsn("0/9F00000"), next_xid="1090")
     found = resolve(replace(lived, moments=(abandoned, *lived.moments)), TargetPoint(xid="1100"))
     assert found.backup_id == "second"
+
+
+@pytest.mark.parametrize("wal", [False, True])
+def test_after_an_upgrade_the_latest_is_of_the_new_system(wal: bool) -> None:
+    """pg_upgrade begins with timeline 1 again, and with positions behind the old ones; the old system had been on 2."""
+    old = backup("old", 110, "0/9C00028", "0/9C00120", timeline=2)
+    new = backup("new", 200, "0/A000028", "0/A000120", system_identifier="8")
+    lived = contents(FIRST, old, new)
+    if not wal:
+        lived = replace(lived, timelines={}, moments=())
+    for point in (TargetPoint(latest=True), TargetPoint(immediate=True)):
+        found = resolve(lived, point)
+        assert (found.backup_id, found.timeline) == ("new", 1)
+    assert resolve(lived, TargetPoint(latest=True), "old").timeline == 2
+
+
+def test_a_system_that_was_made_anew_is_not_taken_for_the_one_with_higher_positions() -> None:
+    new = backup("new", 200, "0/2000028", "0/2000120", system_identifier="8")
+    without = replace(contents(FIRST, SECOND, new), timelines={}, moments=())
+    assert resolve(without, TargetPoint(latest=True)).backup_id == "new"
+    assert resolve(without, TargetPoint(time=NOON + 200 * MINUTE)).backup_id == "new"
