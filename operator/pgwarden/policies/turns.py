@@ -177,15 +177,17 @@ def scheduled_name(policy: BackupPolicy, each: Clock, type_: RunType, slot: date
 def physical_turn(
     policy: BackupPolicy, found: dict[str, Clock], runs: Sequence[Run], wal: Condition | None, now: datetime
 ) -> Turn | None:
-    """The full or incremental that is due, fulls first."""
+    """The full or incremental that is due, fulls first. While fulls are held back, none is taken for another reason
+    either; incrementals go on where there is one to stand on."""
     full, incremental = found.get(RunType.FULL.value), found.get(RunType.INCREMENTAL.value)
-    if full is None or full.spec.suspend:
+    if full is None:
         return None
+    held = full.spec.suspend
     slot = full.due(now)
     if slot is not None:
         return Turn(RunType.FULL, slot, scheduled_name(policy, full, RunType.FULL, slot))
     cause, why = full_needed(policy, runs, wal)
-    if cause and wait_for_self_made(runs, now) <= timedelta():
+    if cause and not held and wait_for_self_made(runs, now) <= timedelta():
         hour = now.replace(minute=0, second=0, microsecond=0)
         name = run_name(policy.metadata.name, policy.metadata.uid, RunType.FULL, hour, cause)
         return Turn(RunType.FULL, hour, name, why)
@@ -193,6 +195,8 @@ def physical_turn(
     if incremental is None or slot is None:
         return None
     if newest(runs, RunType.FULL) is None:
+        if held:
+            return None
         why = "an incremental was due, and there is no restorable full backup that it could stand on"
         return Turn(RunType.FULL, slot, scheduled_name(policy, incremental, RunType.FULL, slot), why)
     name = scheduled_name(policy, incremental, RunType.INCREMENTAL, slot)

@@ -18,6 +18,7 @@ from pgwarden.policies.turns import NEW_FULL_REASONS
 from tests.support.objects import IN_FORCE, NOW, STUCK, WORKING, backup, kstatus, restorable_backup, said
 from tests.unit.policies.bodies import (
     DAILY,
+    HOURLY,
     after,
     done,
     failed,
@@ -75,6 +76,15 @@ def test_an_incremental_is_taken_at_its_turn() -> None:
     (turn,) = plan(settled(), ObservedPolicy(runs=[full(NOW - 9 * HOUR)]), LATER).backups
     assert (turn.type, turn.slot) == (RunType.INCREMENTAL, NOW + timedelta(minutes=10))
     assert (turn.why, turn.parent) == ("", "")
+
+
+def test_incrementals_go_on_while_fulls_are_held_back() -> None:
+    before = settled(schedules={"full": {**DAILY, "suspend": True}, "incremental": HOURLY})
+    (turn,) = plan(before, ObservedPolicy(runs=[full(NOW - 9 * HOUR)]), LATER).backups
+    assert turn.type is RunType.INCREMENTAL
+    assert plan(before, ObservedPolicy(), LATER).backups == []
+    (at_night,) = plan(before, ObservedPolicy(runs=[full(NOW - 9 * HOUR)]), NOW + timedelta(hours=14)).backups
+    assert at_night.type is RunType.INCREMENTAL
 
 
 def test_a_full_that_is_due_comes_before_an_incremental_and_stands_in_for_it() -> None:
