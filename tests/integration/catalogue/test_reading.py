@@ -16,6 +16,7 @@ from pgwarden.api.wal import format_lsn
 from pgwarden.backups.record import BackupRecord
 from pgwarden.catalogue.continuity import UNSETTLED, newest_checkpoint, read_wal, write_checkpoint
 from pgwarden.catalogue.contract import VerifySettings, What
+from pgwarden.catalogue.verify import Pace, verify
 from pgwarden.jobs.errors import TaskError
 from pgwarden.jobs.files import StoreLocation
 from pgwarden.restores.archive_reader import read_catalogue
@@ -24,6 +25,7 @@ from pgwarden.restores.resolve import resolve
 from pgwarden.storage import layout
 from pgwarden.storage.authenticity import sign
 from pgwarden.storage.catalogue_key import new_catalogue_key, read_catalogue_key
+from pgwarden.storage.store import open_store
 from pgwarden.storage.wal_listing import Range
 from tests.support.archive import ARCHIVE, NEWEST_ONLY, SEGMENT, Archived, segments
 from tests.support.backups import take_backup
@@ -271,3 +273,21 @@ def test_a_forged_record_is_found_out(in_claim: Archived, server: PostgresServer
     assert "backups/forged/backup.json" in troubles[0]
     listed = {line.backup.backup_id for line in lines if line.backup is not None}
     assert listed == {genuine.backup_id, "signed"}
+
+
+def test_one_bad_reading_is_no_damage(in_claim: Archived, server: PostgresServer) -> None:
+    """The first reading gives other bytes than the second one."""
+    _, record = take_backup(server.address(), in_claim.location)
+    file = file_of(in_claim, record)
+    good = file.read_bytes()
+    file.write_bytes(bytes(len(good)))
+
+    def first_chunk(_done: int) -> None:
+        if file.read_bytes() != good:
+            file.write_bytes(good)
+
+    location = layout.backup_folder(ARCHIVE, record.backup_id)
+    store = open_store(in_claim.location)
+    pace = Pace(0, first_chunk)
+    found = verify(store, location, record.backup_id, record.archives[-1].objects, pace, datetime.now(UTC))
+    assert (found.passed, found.damaged) == (True, [])
