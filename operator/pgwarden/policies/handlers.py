@@ -38,6 +38,7 @@ from pgwarden.policies.surroundings import (
     elder_twin,
     measured,
     named_by_restores,
+    parents_under_way,
     read_by_restores,
     under_way,
 )
@@ -227,7 +228,7 @@ class PolicyController:
             self.context.clock(),
             launch(config, look_job(policy), 1, config.images.monitor),
             live=under_way(policy, list(backups.values())),
-            in_use=read_by_restores(restores, backups) or [],
+            in_use=[*(read_by_restores(restores, backups) or []), *parents_under_way(policy, list(backups.values()))],
         )
 
     def export(self, key: Key, observed: ObservedPolicy) -> None:

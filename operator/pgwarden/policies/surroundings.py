@@ -39,8 +39,11 @@ def elder_twin(policy: BackupPolicy, others: Sequence[BackupPolicy]) -> str:
 
 
 def concerns(policy: BackupPolicy, request: RestoreRequest, backups: Mapping[str, DatabaseBackup]) -> bool:
-    """Whether a restore is one of the policy's cluster."""
-    source = request.spec.source
+    """Whether a restore is one of the policy's cluster. What it names may be gone, or be called otherwise by now: where
+    it reads tells it as well."""
+    metadata, source = policy.metadata, request.spec.source
+    if request.status.location.startswith(f"{metadata.namespace}/{policy.spec.cluster_ref.name}/"):
+        return True
     if source.backup_ref is not None:
         backup = backups.get(source.backup_ref.name)
         return backup is not None and backup.spec.cluster_ref == policy.spec.cluster_ref
@@ -98,4 +101,15 @@ def under_way(policy: BackupPolicy, backups: Sequence[DatabaseBackup]) -> list[s
         each.status.backup_id
         for each in backups
         if same_archive(policy, each) and each.status.backup_id and not run_of(each).finished
+    )
+
+
+def parents_under_way(policy: BackupPolicy, backups: Sequence[DatabaseBackup]) -> list[str]:
+    """Ids of the backups that one which is being taken into the policy's archive was told to stand on."""
+    return sorted(
+        {
+            each.spec.parent
+            for each in backups
+            if same_archive(policy, each) and each.spec.parent and not run_of(each).finished
+        }
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -14,6 +15,7 @@ from pgwarden.api.model import Resource
 from pgwarden.archiving.board import ArchiverBoard
 from pgwarden.backups.resource import DatabaseBackup
 from pgwarden.jobs.names import OWNER_UID_LABEL
+from pgwarden.jobs.task import TASK_ANNOTATION
 from pgwarden.kube.client import KubeError
 from pgwarden.kube.context import OperatorContext
 from pgwarden.kube.key import Key
@@ -226,6 +228,22 @@ async def test_nothing_is_deleted_from_the_archive_while_a_restore_is_looking_fo
     it.put(restore_request(source={"policyRef": {"name": "operational"}, "target": {"latest": True}}))
     await it.look()
     assert not [plural for plural, _ in it.server.objects if plural == "jobs"]
+
+
+async def test_what_is_read_now_is_told_to_the_look_also_when_its_object_is_gone(it: World) -> None:
+    """A restore whose DatabaseBackup somebody deleted, and the named parent of a backup that is being taken."""
+    await it.look()
+    it.finish(*it.backups)
+    it.now += timedelta(minutes=2)
+    place = f"{NAMESPACE}/operational/0001/backups/the-old-one"
+    reading = {"backupID": "the-old-one", "location": place, "conditions": [condition("Ready", "False", "Restoring")]}
+    it.put(restore_request(status=reading))
+    upon = {"clusterRef": {"name": "operational"}, "storeRef": {"name": "claims"}, "type": "Incremental"}
+    it.put(DatabaseBackup.of(body("DatabaseBackup", "mine", {**upon, "parent": "the-parent"})))
+    await it.look()
+    (job,) = (made for (plural, _), made in it.server.objects.items() if plural == "jobs")
+    task = json.loads(job["spec"]["template"]["metadata"]["annotations"][TASK_ANNOTATION])
+    assert task["payload"]["inUse"] == ["the-old-one", "the-parent"]
 
 
 async def test_a_backup_that_does_not_get_on_loses_its_job_and_keeps_its_object(it: World) -> None:
