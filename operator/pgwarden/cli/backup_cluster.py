@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import secrets
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -15,7 +16,7 @@ from pgwarden.backups.plan import RESTORABLE, finished, succeeded
 from pgwarden.backups.record import BackupRecord
 from pgwarden.backups.resource import DatabaseBackup
 from pgwarden.backups.task import done
-from pgwarden.catalogue.contract import RetentionSettings, What
+from pgwarden.catalogue.contract import BackupLine, RetentionSettings, What
 from pgwarden.catalogue.render import catalogue_job, task_for
 from pgwarden.cli.backup_source import Answer, answer, parse_age
 from pgwarden.clusters.resource import DatabaseCluster
@@ -105,15 +106,7 @@ def import_backups(source: ClusterSource, wanted: list[str]) -> tuple[list[str],
         known = {
             DatabaseBackup.of(body).status.backup_id for body in await person.client.list(BACKUPS, person.namespace)
         }
-        physical = [each.backup_id for each in listed if each.type in TYPES]
-        chosen = [each for each in physical if not wanted or each in wanted]
-        missing = sorted(set(wanted) - set(physical))
-        if missing:
-            raise TaskError(
-                "BackupNotFound",
-                f"there is no physical backup {', '.join(missing)} in the store",
-                remedy="pgwarden backup list names those that are there.",
-            )
+        chosen = importable(listed, wanted)
         new = [each for each in chosen if each not in known]
         if not new:
             return [], chosen
@@ -126,6 +119,27 @@ def import_backups(source: ClusterSource, wanted: list[str]) -> tuple[list[str],
         return names, [each for each in chosen if each in known]
 
     return as_person(source.namespace, work)
+
+
+def importable(listed: Sequence[BackupLine], wanted: Sequence[str]) -> list[str]:
+    """Ids of the physical backups to make objects for: their status will say that they can be restored, so others
+    are left out. Raises TaskError: BackupNotFound, BackupNotRestorable."""
+    physical = {each.backup_id: each for each in listed if each.type in TYPES}
+    missing = sorted(set(wanted) - physical.keys())
+    if missing:
+        raise TaskError(
+            "BackupNotFound",
+            f"there is no physical backup {', '.join(missing)} in the store",
+            remedy="pgwarden backup list names those that are there.",
+        )
+    flawed = [f"{each} ({physical[each].state})" for each in wanted if physical[each].state != RESTORABLE]
+    if flawed:
+        raise TaskError(
+            "BackupNotRestorable",
+            f"{', '.join(flawed)} cannot be restored",
+            remedy="pgwarden backup list tells why. Import another one.",
+        )
+    return [name for name, each in physical.items() if each.state == RESTORABLE and (not wanted or name in wanted)]
 
 
 async def imported(person: Person, source: ClusterSource, record: BackupRecord, location: str) -> str:
