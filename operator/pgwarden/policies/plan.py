@@ -101,7 +101,7 @@ def concluded(
     catalogue_latest = point(seen.latest) if seen is not None else None
     earliest = earliest_point(runs, point(seen.earliest) if seen is not None else known_earliest(policy, runs))
     known_latest = remembered(before.latest_recoverable, now) if seen is None else catalogue_latest
-    latest = latest_point(runs, archived, known_latest)
+    latest = not_to_come(latest_point(runs, archived, known_latest), now)
     written = calmed(before.latest_recoverable, latest)
     if wal is not None and written != before.latest_recoverable:
         wal = refreshed(wal, observed.archiver)
@@ -174,6 +174,12 @@ def known_earliest(policy: BackupPolicy, runs: Sequence[Run]) -> RecoverablePoin
 def remembered(latest: RecoverablePoint | None, now: datetime) -> RecoverablePoint | None:
     """The newest moment that was recoverable before: it still is, unless a clock that was ahead had told it."""
     return latest if latest is not None and latest.time <= now else None
+
+
+def not_to_come(latest: RecoverablePoint | None, now: datetime) -> RecoverablePoint | None:
+    """The newest recoverable moment; now where a clock that is ahead told a later one: until then it would not age."""
+    ahead = latest is not None and latest.time > now
+    return latest.model_copy(update={"time": now.replace(microsecond=0)}) if latest is not None and ahead else latest
 
 
 def measured_before(policy: BackupPolicy) -> Measured | None:

@@ -79,13 +79,17 @@ def refreshed(status: WALStatus, archiver: Archiver) -> WALStatus:
 
 
 def archived_point(archiver: Archiver, wal: WALStatus | None, full: Run | None) -> RecoverablePoint | None:
-    """The newest moment of the archived WAL, if recovery can get there from a full without crossing a gap."""
+    """The newest moment of the archived WAL, if recovery can get there from a full without crossing a gap.
+
+    A server whose clock is ahead tells moments that are still to come: none is later than the document that tells it.
+    """
     report = archiver.report
     if report is None or report.recovery_point_time is None or full is None:
         return None
     if wal is not None and gap_after(wal, full):
         return None
-    return RecoverablePoint(time=report.recovery_point_time, lsn=report.acknowledged_lsn or None)
+    told = min(report.recovery_point_time, report.time)
+    return RecoverablePoint(time=told, lsn=report.acknowledged_lsn or None)
 
 
 def wal_archiving(archiver: Archiver, wal: WALStatus, full: Run | None, now: datetime) -> Judgment:
