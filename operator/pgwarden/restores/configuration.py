@@ -127,7 +127,8 @@ def target_settings(resolved: Resolved, *, to_the_end: bool) -> dict[str, str]:
     targets = {
         "recovery_target_time": point.time.isoformat() if point.time is not None else None,
         "recovery_target_lsn": point.lsn,
-        "recovery_target_xid": point.xid,
+        # PostgreSQL takes a number that begins with 0 for an octal one.
+        "recovery_target_xid": str(int(point.xid)) if point.xid is not None else None,
         "recovery_target_name": point.name,
     }
     if to_the_end:

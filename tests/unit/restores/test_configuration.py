@@ -91,6 +91,7 @@ def test_nothing_of_the_original_says_where_recovery_ends() -> None:
         ({"immediate": True}, {}),
         ({"lsn": "0/3000028"}, {"recovery_target_lsn": "0/3000028"}),
         ({"xid": "777"}, {"recovery_target_xid": "777"}),
+        ({"xid": "0777"}, {"recovery_target_xid": "777"}),
         ({"name": "it's"}, {"recovery_target_name": "it's"}),
         (
             {"time": "2026-11-23T12:00:00.123456+01:00"},
