@@ -24,6 +24,7 @@ ARCHIVE_SOUND = "ArchiveSound"
 EVERY = timedelta(hours=1)
 SHORTLY = timedelta(minutes=1)
 """After a backup; several that end together are looked at once."""
+OVERDUE = timedelta(hours=6)
 CHECK_FAILED = "CheckFailed"
 KEPT_ATTEMPTS = 4
 
@@ -92,7 +93,8 @@ def look_after(
     if decision.verdict is Verdict.FAILED:
         return failed(before, attempts, decision, now)
     if decision.verdict is Verdict.WAIT or held_up or not due(before, runs, now, verification_due=verification_due):
-        return Look(before.model_copy(update={"next_time": next_time(before, runs)}), attempts)
+        status = before.model_copy(update={"next_time": next_time(before, runs)})
+        return Look(status, attempts, sound=overdue(before, held_up, now))
     repeated = bool(before.failures) and before.what == What.VERIFY.value
     what = What.VERIFY if verification_due or repeated else What.PRUNE
     status = before.model_copy(update={"job": look_job(policy), "what": what.value, "next_time": None})
@@ -127,6 +129,14 @@ def failed(before: CatalogueStatus, attempts: list[Attempt], decision: Decision,
     status = status.model_copy(update={"time": now.replace(microsecond=0), "failures": failures})
     sound = judge(ARCHIVE_SOUND, False if found else None, decision.reason, decision.message)
     return Look(status, attempts, report if found else None, sound=sound)
+
+
+def overdue(before: CatalogueStatus, held_up: str, now: datetime) -> Judgment | None:
+    """The condition ArchiveSound where nobody has looked for long: nothing is deleted then, and nothing found out."""
+    if not held_up or before.time is None or now - before.time < OVERDUE:
+        return None
+    message = f"the archive was last looked after on {before.time:%Y-%m-%d %H:%M:%S} UTC, and cannot be now: {held_up}"
+    return judge(ARCHIVE_SOUND, None, "LookHeldUp", message)
 
 
 def seen(before: CatalogueStatus, report: CatalogueReport | None, now: datetime, began: datetime) -> CatalogueStatus:

@@ -85,7 +85,14 @@ def test_a_check_that_is_due_takes_the_place_of_a_prune_and_is_repeated_when_it_
 
 
 def test_nothing_begins_while_something_holds_it_up() -> None:
-    assert look(looked(), held_up="the store is full").start is None
+    held = look(looked(), held_up="the store is full")
+    assert (held.start, held.sound) == (None, None)
+
+
+def test_an_archive_that_nobody_could_look_after_for_long_is_not_called_sound() -> None:
+    held = look(looked(7 * HOUR), held_up="a restore has not found out yet which backups it needs")
+    assert held.sound is not None and (held.sound.status, held.sound.reason) == ("Unknown", "LookHeldUp")
+    assert "a restore has not found out" in held.sound.message
 
 
 def test_what_a_look_found_stands_in_the_status() -> None:
