@@ -200,7 +200,10 @@ class Archiver(threading.Thread):
         self._skip_comparison = False
         receiver = Receiver(position.timeline, begin, segment_bytes, stored, work.uploads)
         work.uploads.delete(stored.leftovers)
-        session = Session(work, start.stream, lookout, receiver, position.timeline, position.at)
+        unproven = begin if compares_whole else position.at
+        session = Session(
+            work, start.stream, lookout, receiver, position.timeline, held=position.at, unproven=unproven
+        )
         ending: TaskError | None = None
         with told_as(ArchiverState.WAITING_FOR_PRIMARY):
             try:

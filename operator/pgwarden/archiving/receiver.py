@@ -74,7 +74,7 @@ class Receiver:
         self._buffer = memoryview(bytearray(self._segment_bytes))
         self._to_compare: list[WALPiece] = list(self._stored.tails.get(self._segment, []))
         held = self._stored.end or start
-        self._submitted = held if start < held < start + self._segment_bytes else start
+        self._submitted = held if start < held <= start + self._segment_bytes else start
 
     def _piece(self, start: int, *, whole: bool) -> Piece:
         data = self._buffer[start - self._start : self.received - self._start].toreadonly()

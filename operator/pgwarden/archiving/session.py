@@ -41,10 +41,22 @@ class Work:
 
 
 class Session:
-    """Streams from `begin`, the start of a segment. The archive holds everything up to `held` already."""
+    """Streams from the start of a segment. The archive holds everything up to `held` already.
+
+    What the archive may hold as a whole from `unproven` on is compared with what the server sends before anything else
+    is received: were more of it stored beside what turns out to be another history, the next session would go on there.
+    """
 
     def __init__(
-        self, work: Work, stream: WALStream, lookout: Lookout, receiver: Receiver, timeline: int, held: int
+        self,
+        work: Work,
+        stream: WALStream,
+        lookout: Lookout,
+        receiver: Receiver,
+        timeline: int,
+        *,
+        held: int,
+        unproven: int,
     ) -> None:
         self._work = work
         self._stream = stream
@@ -52,7 +64,8 @@ class Session:
         self._receiver = receiver
         self._timeline = timeline
         self._begin = receiver.received
-        self.acknowledged = held
+        self._held = held
+        self.acknowledged = unproven
         """The archive holds everything up to here."""
         self._confirmed_at = 0.0
         self._confirmed = 0
@@ -73,7 +86,7 @@ class Session:
             self.collect()
             self._keep_in_touch()
             self._submit_tail_in_time()
-            if self._full():
+            if self._full() or self._comparing():
                 self._heard = time.monotonic()  # it is us who do not listen
                 self._work.uploads.wait(RECEIVE_SECONDS)
                 continue
@@ -89,7 +102,8 @@ class Session:
         The connection may be broken already. Raises TaskError with reason ArchiveConflict.
         """
         self._streaming = False
-        self._receiver.submit_tail()
+        if not self._comparing():
+            self._receiver.submit_tail()
         deadline = None
         while not self._work.uploads.idle:
             if self._work.stop.is_set():
@@ -150,6 +164,10 @@ class Session:
         uploads = self._work.uploads
         pending = uploads.pending_bytes
         return pending > 0 and pending + self._receiver.open_bytes > self._work.settings.spool_bytes
+
+    def _comparing(self) -> bool:
+        """Whether all that the archive held was received and it is not known yet that it is the same."""
+        return self.acknowledged < self._held <= self._receiver.received
 
     def _submit_tail_in_time(self) -> None:
         """One tail at a time: while the store is slow, the next one grows."""

@@ -387,6 +387,44 @@ def test_a_volume_rolled_back_to_yesterday_is_a_conflict_and_the_archive_untouch
     assert confirmed <= runs(store)[0].end
 
 
+def test_a_server_rolled_back_behind_a_whole_segment_writes_nothing_behind_it(
+    server: PostgresServer, s3: S3Server, archive: Start, tmp_path: Path
+) -> None:
+    """What comes after the segment that is compared must not be in the archive: the next archiver would go on there."""
+    store = s3.location(s3.new_bucket())
+    settings = archiver_settings(store, server.address(), spool_bytes=16 << 20)
+    archiver = archive(settings)
+    write(server)
+    archiver.wait_until_it_holds(server)
+    archiver.end()
+    server.stop("fast")
+    yesterday = tmp_path / "yesterday"
+    copy_volume(server.data, yesterday)
+    server.start()
+    archiver = archive(settings)
+    write(server, 30000)
+    server.execute("SELECT pg_switch_wal()")
+    archiver.wait_until_it_holds(server)
+    archiver.end()
+    opened = open_store(store)
+    for piece in archived(store):
+        if not piece.whole:
+            opened.delete(piece.path)
+    before = {info.path for info in opened.list("")}
+    server.stop("fast")
+    restore_volume(yesterday, server.data)
+    server.start()
+    server.execute("CREATE TABLE other AS SELECT i, repeat('x', 100) AS x FROM generate_series(1, 200000) AS i")
+    assert position(server) > runs(store)[0].end + 4 * SEGMENT_BYTES
+    for _ in range(3):
+        archiver = archive(settings)
+        archiver.wait_for_state(ArchiverState.CONFLICT, "ArchiveConflict")
+        archiver.kill()
+        assert {info.path for info in opened.list("")} == before
+    confirmed = parse_lsn(str(server.query("SELECT restart_lsn FROM pg_replication_slots")))
+    assert confirmed <= runs(store)[0].end - SEGMENT_BYTES
+
+
 def copy_volume(data: Path, copy: Path) -> None:
     subprocess.run(["cp", "-a", data, copy], check=True)
 
