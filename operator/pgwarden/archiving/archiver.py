@@ -169,7 +169,7 @@ class Archiver(threading.Thread):
                     if content is not None:
                         keep_history(store, archive, number, content)
                 path = plan.spans(histories.get(identity.timeline) or b"", identity.timeline)
-                reader = Reader(store, archive, facts.segment_bytes, missed)
+                reader = Reader(store, archive, facts.segment_bytes, missed, self.settings.spool_bytes)
                 kept = parse_lsn(slot.restart_lsn or identity.flush_lsn)
                 found: dict[int, Stored] = {}
 
@@ -201,9 +201,7 @@ class Archiver(threading.Thread):
         receiver = Receiver(position.timeline, begin, segment_bytes, stored, work.uploads)
         work.uploads.delete(stored.leftovers)
         unproven = begin if compares_whole else position.at
-        session = Session(
-            work, start.stream, lookout, receiver, position.timeline, held=position.at, unproven=unproven
-        )
+        session = Session(work, start.stream, lookout, receiver, position.timeline, held=position.at, unproven=unproven)
         ending: TaskError | None = None
         with told_as(ArchiverState.WAITING_FOR_PRIMARY):
             try:

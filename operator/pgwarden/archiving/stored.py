@@ -40,14 +40,17 @@ class Reader:
     archive: str
     segment_bytes: int
     gaps: list[ArchiveGap]
+    in_flight_bytes: int = 0
+    """How far behind the last object an archiver that died with uploads in flight may have left a hole."""
 
     def timeline(self, timeline: int, known: int | None = None) -> Stored:
-        """What is held of a timeline; `known` is a position that was acknowledged once, from which to look first.
+        """What is held of a timeline; `known` is where the slot is, from which to look first.
 
-        The slot's position is such a one: without it an archive of years would be listed at each start.
+        Without it an archive of years would be listed at each start. A slot that was made anew stands where the server
+        is, and not where everything was acknowledged: so holes are looked for as far back as there may be some.
         """
         if known is not None:
-            segment = max(0, known // self.segment_bytes - 2)
+            segment = max(0, (known - self.in_flight_bytes) // self.segment_bytes - 2)
             near = self._listed(timeline, segment_name(timeline, segment, self.segment_bytes))
             if near.start is not None and near.end is not None and near.start <= known <= near.end:
                 return near

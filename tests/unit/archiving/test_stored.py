@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from pathlib import Path
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from pgwarden.api.wal import format_lsn, segment_name
 from pgwarden.archiving.contract import ArchiveGap
-from pgwarden.archiving.stored import Stored, understood
+from pgwarden.archiving.stored import Reader, Stored, understood
+from pgwarden.jobs.files import ClaimLocation, StoreLocation
 from pgwarden.storage import layout
-from pgwarden.storage.store import ObjectInfo
+from pgwarden.storage.store import ObjectInfo, open_store
 
 SEGMENT = 1 << 20
 ARCHIVE = "shop/operational/0001"
@@ -62,3 +65,13 @@ def test_everything_before_the_end_is_held(numbers: set[int]) -> None:
     assert held.start == min(numbers) * SEGMENT
     assert set(range(min(numbers), held.end // SEGMENT)) <= numbers
     assert held.end // SEGMENT not in numbers
+
+
+@pytest.mark.parametrize("slot", [10, 11], ids=["in the archive", "beyond it"])
+def test_a_slot_made_anew_hides_no_hole(tmp_path: Path, slot: int) -> None:
+    """An archiver died while its fifth upload was still tried; then the slot was dropped and made anew."""
+    store = open_store(StoreLocation(claim=ClaimLocation(path=str(tmp_path))))
+    for number in (1, 2, 3, 4, 6, 7, 8, 9, 10):
+        store.put(whole(number).path, b"WAL")
+    reader = Reader(store, ARCHIVE, SEGMENT, [], in_flight_bytes=6 * SEGMENT)
+    assert reader.timeline(1, slot * SEGMENT + 100).end == 5 * SEGMENT
