@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pgwarden.api.wal import parse_lsn
 from pgwarden.backups.contract import BackupTask
 from pgwarden.backups.incremental import (
+    NothingNew,
     ServerFacts,
     Summary,
     check_parent,
@@ -46,6 +47,8 @@ LEAST_RATE_KIB, MOST_RATE_KIB = 32, 1 << 20
 SUMMARIZER_SECONDS = 60.0
 """How long the summarizer may stand still before a backup gives up on it."""
 POLL_SECONDS = 0.5
+REPLICA_SECONDS = 30.0
+"""How long a replica is waited for that has not replayed yet what the primary had written."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +74,8 @@ class Begun:
 def begin_backup(task: BackupTask, base: Base | None, check_stop: Callable[[], None]) -> Begun:
     """Begins the backup on the first replica that can serve, else on the primary. The caller finishes its connection.
 
-    Raises TaskError for the primary; what a replica says becomes the note. Raises NothingNew.
+    Raises TaskError for the primary; what a replica says becomes the note, also that it knows of nothing new: it may
+    not have seen a checkpoint. Raises NothingNew when the primary says so.
     """
     notes = []
     for replica in task.replicas:
@@ -81,6 +85,8 @@ def begin_backup(task: BackupTask, base: Base | None, check_stop: Callable[[], N
             raise
         except TaskError as error:
             notes.append(f"{replica.host}:{replica.port} could not serve ({error.reason}): {error.message}")
+        except NothingNew as nothing:
+            notes.append(f"{replica.host}:{replica.port} could not serve (NothingNew): {nothing}")
     note = f"taken from the primary: {'; '.join(notes)}" if notes else ""
     return _begin_on(task.database, task, base, check_stop, note)
 
@@ -93,6 +99,9 @@ def _begin_on(
         refuse_old_server(connection.server_version, server)
         identity = identify_system(connection)
         _check_system_identifier(task, server, identity.system_identifier)
+        if server is not task.database:
+            _wait_for_replica(server, task.database, lambda: identify_system(connection).timeline, check_stop)
+            identity = identify_system(connection)
         run = BaseBackup(connection, check_stop)
         if base is not None:
             check_version(connection.server_version)
@@ -112,6 +121,38 @@ def _begin_on(
     except BaseException:
         connection.finish()
         raise
+
+
+def _wait_for_replica(
+    replica: DatabaseAddress, primary: DatabaseAddress, timeline: Callable[[], int], check_stop: Callable[[], None]
+) -> None:
+    """Waits until a replica has replayed all that its primary had written: else a backup would be one of the past, or
+    of a history that nobody else has.
+
+    Raises TaskError: ReplicaBehind, NoPrimary.
+    """
+    with connect(primary, OPERATION) as queries:
+        wanted, newest = query(queries, "primary_position")[0]
+    if wanted is None:
+        raise TaskError(
+            "NoPrimary", f"{primary.host}:{primary.port} is a standby: nobody says what a replica must hold"
+        )
+    deadline = time.monotonic() + REPLICA_SECONDS
+    with connect(replica, OPERATION) as queries:
+        while True:
+            replayed = query(queries, "wal_position")[0][0] or "0/0"
+            if timeline() == newest and parse_lsn(replayed) >= parse_lsn(wanted):
+                return
+            if time.monotonic() >= deadline:
+                raise TaskError(
+                    "ReplicaBehind",
+                    f"it is at {replayed} on timeline {timeline()} and did not get to {wanted} on timeline {newest}, "
+                    f"where the primary was {REPLICA_SECONDS:.0f} s ago",
+                    remedy="Look at pg_stat_replication on the primary and at the replica's log.",
+                    retryable=True,
+                )
+            check_stop()
+            time.sleep(POLL_SECONDS)
 
 
 def _begin(run: BaseBackup, server: DatabaseAddress, task: BackupTask, base: Base | None) -> BackupStart:

@@ -390,8 +390,10 @@ def test_a_replica_serves_where_asked_and_the_primary_where_it_cannot(
     standby = new_standby(trusted)
     report, record = take_backup(trusted.address(), claim, replicas=[standby.address()])
     assert (record.server.from_standby, report.note) == (True, "")
-    quiet = run_backup(backup_task(trusted.address(), claim, type="incremental", replicas=[standby.address()]))
-    assert (quiet.outcome, quiet.reason) == (Outcome.SKIPPED, "NothingNew"), quiet.message
+    trusted.execute("INSERT INTO t VALUES (0, 'new, and no checkpoint since')")
+    early, record = incremental(trusted, claim, replicas=[standby.address()])
+    assert not record.server.from_standby
+    assert "could not serve (NothingNew)" in early.note
     trusted.execute("INSERT INTO t VALUES (0, 'new')", "CHECKPOINT")
     standby.wait_for_replay_of(trusted)
     standby.execute("CHECKPOINT")
@@ -403,6 +405,31 @@ def test_a_replica_serves_where_asked_and_the_primary_where_it_cannot(
     report, record = take_backup(trusted.address(), claim, replicas=[gone])
     assert not record.server.from_standby
     assert ":1 could not serve" in report.note
+
+
+def test_a_replica_that_does_not_follow_is_not_taken_for_its_primary(
+    trusted: PostgresServer,
+    claim: StoreLocation,
+    new_standby: Callable[..., PostgresServer],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """One that stands still holds the past, one that was promoted a history of its own."""
+    monkeypatch.setattr("pgwarden.backups.sources.REPLICA_SECONDS", 1.0)
+    standby = new_standby(trusted)
+    standby.execute("SELECT pg_wal_replay_pause()")
+    trusted.execute("CREATE TABLE after_it_stood_still AS SELECT 1")
+    report, record = take_backup(trusted.address(), claim, replicas=[standby.address()])
+    assert not record.server.from_standby
+    assert "could not serve (ReplicaBehind)" in report.note
+    trusted.execute("INSERT INTO after_it_stood_still SELECT 2")
+    report, record = incremental(trusted, claim, replicas=[standby.address()])
+    assert not record.server.from_standby
+    standby.execute("SELECT pg_wal_replay_resume()")
+    standby.promote()
+    standby.execute("CREATE TABLE only_there AS SELECT i FROM generate_series(1, 100000) AS i")
+    report, record = take_backup(trusted.address(), claim, replicas=[standby.address()])
+    assert (record.server.from_standby, record.timeline) == (False, 1)
+    assert "on timeline 2" in report.note
 
 
 def test_replication_alone_is_enough_for_an_incremental(trusted: PostgresServer, claim: StoreLocation) -> None:

@@ -111,6 +111,14 @@ def test_one_record_or_another_timeline_is_something_new() -> None:
     check_something_new(parent, 1, facts(position=4 * SEGMENT, in_recovery=True))
 
 
+def test_a_backup_of_a_standby_ends_where_it_says_and_not_with_its_segment() -> None:
+    parent = sample(stop_lsn="0/3000120")
+    parent.server.from_standby = True
+    with pytest.raises(NothingNew):
+        check_something_new(parent, 1, facts(position=0x3000120))
+    check_something_new(parent, 1, facts(position=0x3000121))
+
+
 def test_a_standby_without_a_restart_point_since_has_nothing_to_back_up() -> None:
     parent = sample(stop_lsn="0/3000120")
     with pytest.raises(NothingNew):
