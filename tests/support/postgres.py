@@ -430,8 +430,9 @@ class PostgresServer:
         return [f"--tablespace-mapping={old}={owned_folder(folder / 'tablespaces' / str(name))}" for name, old in rows]
 
     def wait_for_replay_of(self, primary: PostgresServer) -> None:
-        """Waits until this standby has replayed what `primary` has written until now."""
-        target = str(primary.query("SELECT pg_current_wal_lsn()"))
+        """Waits until this standby has replayed what `primary`, or another standby, has written or replayed by now."""
+        position = "CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_lsn() END"
+        target = str(primary.query(f"SELECT {position}"))
 
         def replayed() -> bool:
             with self.connect() as connection:

@@ -19,8 +19,9 @@ from pgwarden.backups.receiver import Contents, Receiver, Watcher
 from pgwarden.backups.record import BackupRecord, Tablespace
 from pgwarden.backups.sources import Base, Begun, begin_backup
 from pgwarden.backups.upload import Uploads
+from pgwarden.jobs.errors import TaskError
 from pgwarden.postgres.backup_lock import backup_lock
-from pgwarden.postgres.replication import BackupEnd
+from pgwarden.postgres.replication import BackupEnd, BackupStart
 from pgwarden.storage import layout
 from pgwarden.storage.catalogue_key import CatalogueKey
 from pgwarden.storage.encryption import parse_recipients
@@ -34,8 +35,8 @@ def take_backup(
     """Uploads everything of a backup; returns its record, which the caller commits, and a note for people.
 
     With a `parent` it is an incremental. Raises NothingNew, and TaskError: ServerTooOld, SystemIdentifierMismatch,
-    NoReplicationSlot, AnotherBackupRuns, BaseBackupFailed, BackupInterrupted, BackupIncomplete, InvalidRecipient, the
-    refusals of `incremental`, and what connections and stores raise.
+    NoReplicationSlot, AnotherBackupRuns, BaseBackupFailed, BackupInterrupted, BackupIncomplete, TimelineChanged,
+    InvalidRecipient, the refusals of `incremental`, and what connections and stores raise.
     """
     packing = Packing(task.compression_level, task.compression_threads, parse_recipients(task.store.recipients))
     for_manifest = packing
@@ -77,8 +78,21 @@ def _receive(
         for message in begun.run.messages():
             receiver.receive(message)
         ended = begun.run.end()
+        check_one_timeline(begun.start, ended)
         receiver.close()
         return ended, receiver.contents()
+
+
+def check_one_timeline(start: BackupStart, end: BackupEnd) -> None:
+    """Raises TaskError with reason TimelineChanged: a record names one timeline, on which its WAL is looked for."""
+    if start.timeline != end.timeline:
+        raise TaskError(
+            "TimelineChanged",
+            f"the backup began on timeline {start.timeline} and ended on {end.timeline}: another server was promoted "
+            "meanwhile",
+            remedy="Nothing was committed and the backup is tried again, on the new timeline.",
+            retryable=True,
+        )
 
 
 def _record(

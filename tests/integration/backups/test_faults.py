@@ -258,6 +258,33 @@ def history(server: PostgresServer) -> int:
     return count
 
 
+def test_a_standby_that_changes_its_timeline_meanwhile_is_backed_up_again(
+    new_postgres: Callable[..., PostgresServer],
+    new_standby: Callable[..., PostgresServer],
+    claim: StoreLocation,
+    tmp_path: Path,
+    major: int,
+) -> None:
+    """A record names one timeline: this backup's WAL would be looked for where it is not."""
+    primary = new_postgres(major)
+    primary.execute("CREATE TABLE filler AS SELECT i, md5(i::text) AS m FROM generate_series(1, 300000) AS i")
+    upstream = new_standby(primary)
+    standby = new_standby(upstream)
+    task = backup_task(standby.address(), claim, max_rate_kib=SLOW)
+    agent = AgentProcess(envelope(task), tmp_path / "agent")
+    agent.wait_until_it_says(COPYING)
+    primary.stop("immediate")
+    upstream.promote()
+    upstream.execute("CREATE TABLE on_the_new_timeline AS SELECT 1", "CHECKPOINT")
+    standby.wait_for_replay_of(upstream)
+    standby.execute("CHECKPOINT")
+    result = agent.result()
+    assert (result.reason, result.retryable) == ("TimelineChanged", True), result.message
+    assert committed(claim) == []
+    again = run_backup(task.model_copy(update={"attempt": 2, "max_rate_kib": 0}))
+    assert BackupReport.model_validate(again.report).timeline == 2
+
+
 def test_progress_tells_bytes_and_total(
     loaded: tuple[PostgresServer, str], claim: StoreLocation, tmp_path: Path
 ) -> None:
