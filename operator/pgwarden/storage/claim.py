@@ -57,16 +57,22 @@ class ClaimStore(Store):
         with self._failures(path, source):
             self._make_folders(target.parent)
             if target.exists():
-                raise ObjectExists(path)
+                raise self._exists(path)
             partial = target.parent / f".{target.name}.{secrets.token_hex(4)}"
             try:
                 self._write(partial, source)
                 os.link(partial, target)
             except FileExistsError as error:
-                raise ObjectExists(path) from error
+                raise self._exists(path) from error
             finally:
                 partial.unlink(missing_ok=True)
             sync_folder(target.parent)
+
+    def _exists(self, path: str) -> ObjectExists:
+        """That the object is there, which is an acknowledgment, too: whoever made it may have died, or been refused by
+        the disk, before its name was safe."""
+        sync_folder(self._file(path).parent)
+        return ObjectExists(path)
 
     def _write(self, partial: Path, chunks: Iterable[bytes]) -> None:
         with partial.open("xb", buffering=0) as file:

@@ -189,6 +189,25 @@ def test_a_claim_acknowledges_only_what_was_synced(tmp_path: Path) -> None:
     ]
 
 
+def test_that_an_object_exists_is_told_only_when_its_name_is_safe(tmp_path: Path) -> None:
+    """Whoever made it may have been killed between the name and the folder's sync; a WAL archiver acknowledges it."""
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "object").write_bytes(b"content")
+    program = (
+        "from pgwarden.jobs.files import *; from pgwarden.storage.store import open_store, ObjectExists; import sys, os\n"
+        f"store = open_store(StoreLocation(claim=ClaimLocation(path={str(tmp_path)!r})))\n"
+        "try: store.put('folder/object', b'content')\n"
+        "except ObjectExists: os.write(1, b'exists')"
+    )
+    trace = tmp_path.parent / "trace-exists"
+    command: list[str | Path] = ["strace", "-f", "-y", "-e", "trace=fsync,write", "-o", trace, sys.executable, "-c"]
+    done = subprocess.run(
+        [*command, program], check=True, capture_output=True, env={**os.environ, "PYTHONPATH": "operator"}
+    )
+    assert done.stdout == b"exists"
+    assert f"fsync({tmp_path}/folder)" in re.sub(r"\d+<([^>]+)>", r"\1", trace.read_text())
+
+
 def test_what_a_killed_writer_left_in_a_claim_is_not_listed(tmp_path: Path) -> None:
     store = open_store(StoreLocation(claim=ClaimLocation(path=str(tmp_path))))
     store.put("a/whole", b"")
