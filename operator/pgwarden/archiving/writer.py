@@ -10,6 +10,7 @@ from typing import Any
 import structlog
 
 from pgwarden.archiving.trouble import conflict
+from pgwarden.jobs.errors import TaskError
 from pgwarden.storage import layout
 from pgwarden.storage.compression import compress
 from pgwarden.storage.encryption import encrypt
@@ -72,7 +73,7 @@ class ArchiveWriter:
         try:
             store.put(path, content)
         except ObjectExists:  # of the same digest
-            return replace_if_cut(store, path, content)
+            return self._replace_if_cut(store, path, piece, content)
         return len(content)
 
     def _write_segment(self, store: Store, piece: Piece) -> int:
@@ -91,36 +92,41 @@ class ArchiveWriter:
                     f"{path} in the store ({store.name}) was there without a checksum, and is not what the server sent "
                     "or cannot be read to compare"
                 ) from None
-            return replace_if_cut(store, path, content)
+            return self._replace_if_cut(store, path, piece, content)
+        return len(content)
+
+    def _replace_if_cut(self, store: Store, path: str, piece: Piece, content: bytes) -> int:
+        """Makes an object whole that is known to be made of the same WAL; returns the bytes stored.
+
+        A server may have kept the part of a body that came before the connection broke. Another size alone may come of
+        another level, or of other recipients: what can be read is compared, and what is larger was not cut. The WAL is
+        not acknowledged yet, so that nothing is lost should we end in between. Raises what `Store` raises.
+        """
+        found = store.head(path)
+        if found is not None and (found.size >= len(content) or self._same_content(store, path, piece)):
+            return 0
+        log.warning("an object of WAL is not whole; it is written anew", object=path, store=store.name)
+        store.delete(path)
+        store.put(path, content)
         return len(content)
 
     def _same_content(self, store: Store, path: str, piece: Piece) -> bool:
         if self.recipients:
             return False
         found = hashlib.sha256()
-        for chunk in read_object(store, path):
-            found.update(chunk)
+        try:
+            for chunk in read_object(store, path):
+                found.update(chunk)
+        except TaskError as error:
+            if error.reason != "ObjectDamaged":
+                raise
+            return False
         return found.digest() == hashlib.sha256(piece.data).digest()
 
     def _pack(self, data: memoryview) -> bytes:
         chunks = (bytes(data[at : at + CHUNK_BYTES]) for at in range(0, len(data), CHUNK_BYTES))
         packed = compress(chunks, level=self.level, threads=0)
         return b"".join(encrypt(packed, self.recipients) if self.recipients else packed)
-
-
-def replace_if_cut(store: Store, path: str, content: bytes) -> int:
-    """Makes an object whole that is known to hold the same WAL and has another size; returns the bytes stored.
-
-    A server may have kept the part of a body that came before the connection broke. The WAL is not acknowledged yet, so
-    that nothing is lost should we end in between. Raises what `Store` raises.
-    """
-    found = store.head(path)
-    if found is not None and found.size == len(content):
-        return 0
-    log.warning("an object of WAL is not whole; it is written anew", object=path, store=store.name)
-    store.delete(path)
-    store.put(path, content)
-    return len(content)
 
 
 def digest(data: memoryview) -> str:

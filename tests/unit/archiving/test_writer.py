@@ -57,6 +57,17 @@ def test_a_piece_that_was_cut_on_its_way_is_made_whole(store: Store, whole: bool
     assert stored(store, path) == DATA
 
 
+@pytest.mark.parametrize("whole", [True, False], ids=["segment", "tail"])
+@pytest.mark.parametrize(("before", "now"), [(1, 19), (19, 1)])
+def test_a_piece_that_was_packed_another_way_stays_as_it_is(store: Store, whole: bool, before: int, now: int) -> None:
+    """It may be acknowledged, and the server's copy gone: nothing is deleted without need."""
+    text = piece(b"WAL that shrinks " * (SEGMENT_BYTES // 17), whole=whole)
+    ArchiveWriter(ARCHIVE, level=before).write(store, text)
+    sizes = {info.path: info.size for info in store.list(ARCHIVE)}
+    assert ArchiveWriter(ARCHIVE, level=now).write(store, text) == 0
+    assert {info.path: info.size for info in store.list(ARCHIVE)} == sizes
+
+
 def test_other_wal_is_never_written_over(store: Store) -> None:
     WRITER.write(store, piece())
     with pytest.raises(TaskError) as caught:
