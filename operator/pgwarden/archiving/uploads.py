@@ -164,7 +164,7 @@ class Uploads:
                     return
                 if self._give_up(upload, error):
                     return
-            except Exception as error:  # whatever broke in one upload, WAL must not be lost for it
+            except BaseException as error:  # also a panic of the client's: WAL must not wait for ever for a dead thread
                 log.exception("an upload broke; it is tried again")
                 if self._give_up(
                     upload, TaskError("UploadFailed", f"an upload broke: {type(error).__name__}: {error}")
