@@ -131,7 +131,8 @@ class Session:
         work.live()
         pieces = work.uploads.acknowledged()
         for piece in pieces:
-            self.acknowledged = max(self.acknowledged, piece.end)
+            if piece.timeline == self._timeline:  # another one's is of a session that broke off
+                self.acknowledged = max(self.acknowledged, piece.end)
             if piece.whole:
                 work.uploads.delete(self._receiver.tails_of(piece.segment))
         now = time.monotonic()
