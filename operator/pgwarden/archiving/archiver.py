@@ -75,6 +75,8 @@ class Archiver(threading.Thread):
         self._moments = Moments()
         self._uploads: Uploads | None = None
         self._skip_comparison = False
+        self._slot_tells = True
+        """Whether the slot's position is one that was acknowledged; not until a slot made anew was told of one."""
 
     def stop(self) -> None:
         """Lets it upload what it has and end, within CLOSING_SECONDS and a little."""
@@ -156,6 +158,7 @@ class Archiver(threading.Thread):
         with told_as(ArchiverState.WAITING_FOR_PRIMARY):
             refuse_to_be_synchronous(facts.synchronous_standby_names, f"pgwarden/{self._operation}")
             slot = primary.ensure_slot()
+            self._slot_tells = self._slot_tells and not primary.made_slot
             self.status.slot(slot)
             stream = WALStream(primary.address, self._operation)
         try:
@@ -174,7 +177,7 @@ class Archiver(threading.Thread):
                 found: dict[int, Stored] = {}
 
                 def stored_end(timeline: int) -> int | None:
-                    found[timeline] = reader.timeline(timeline, kept)
+                    found[timeline] = reader.timeline(timeline, kept if self._slot_tells else None)
                     return found[timeline].end
 
                 position = plan.resume(path, stored_end, facts.segment_bytes)
@@ -206,6 +209,7 @@ class Archiver(threading.Thread):
         with told_as(ArchiverState.WAITING_FOR_PRIMARY):
             try:
                 if start.stream.begin(position.timeline, begin, self.settings.slot) is None:
+                    self._slot_tells = True  # it is told first of all
                     session.run()
             except TaskError as error:
                 ending = error

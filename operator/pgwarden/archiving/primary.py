@@ -63,6 +63,8 @@ class Primary:
         """Connects. Raises TaskError."""
         self.address = address
         self._slot = slot
+        self.made_slot = False
+        """Whether `ensure_slot` made it: then it stands where the server is, and nobody has acknowledged anything."""
         self._connection: Connection = connect(address, operation, settings=SETTINGS)
         try:
             refuse_old_server(self._connection.info.server_version, address)
@@ -97,6 +99,7 @@ class Primary:
             slot = SlotReport(name=self._slot)
         if not slot.exists:
             self._create_slot()
+            self.made_slot = True
             slot = self.look(0).slot
         return slot
 

@@ -194,7 +194,7 @@ def test_that_an_object_exists_is_told_only_when_its_name_is_safe(tmp_path: Path
     (tmp_path / "folder").mkdir()
     (tmp_path / "folder" / "object").write_bytes(b"content")
     program = (
-        "from pgwarden.jobs.files import *; from pgwarden.storage.store import open_store, ObjectExists; import sys, os\n"
+        "from pgwarden.jobs.files import *; from pgwarden.storage.store import open_store, ObjectExists; import os\n"
         f"store = open_store(StoreLocation(claim=ClaimLocation(path={str(tmp_path)!r})))\n"
         "try: store.put('folder/object', b'content')\n"
         "except ObjectExists: os.write(1, b'exists')"
