@@ -91,6 +91,8 @@ def _read(store: Store, archive: str, backup_id: str, key: CatalogueKey | None) 
             "ParentNotAuthentic",
             "its record was not written with the store's present catalogue key, so nobody can say who wrote it",
         )
+    if record.backup_id != backup_id:
+        raise refused(record, "ParentNotAuthentic", f"its record was put into the folder of {backup_id}")
     return record
 
 

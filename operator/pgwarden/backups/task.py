@@ -12,11 +12,12 @@ from pgwarden.backups.parents import find_parent
 from pgwarden.backups.receiver import Watcher
 from pgwarden.backups.record import BackupRecord, read_record
 from pgwarden.jobs.agent import AgentContext, Done
+from pgwarden.jobs.errors import TaskError
 from pgwarden.storage import layout
 from pgwarden.storage.archive import claim_archive
 from pgwarden.storage.catalogue_key import catalogue_key_of
 from pgwarden.storage.commit import RecordFile
-from pgwarden.storage.store import open_store
+from pgwarden.storage.store import Store, open_store
 
 __all__ = ["BackupTask", "run"]
 
@@ -41,10 +42,23 @@ def run(payload: BackupTask, context: AgentContext) -> Done:
         on = parent.record.backup_id if parent is not None else ""
         return Done("NothingNew", str(nothing), NothingNewReport(parent_id=on), skipped=True)
     context.progress("committing", record.plain_bytes, record.plain_bytes)
+    check_chain(store, archive, record)
     held = file.commit(record, context.check_stop)
     if held is not record:
         return done(held, location, repeated=True)
     return done(record, location, repeated=False, note=note)
+
+
+def check_chain(store: Store, archive: str, record: BackupRecord) -> None:
+    """Raises TaskError with reason ParentGone when what an incremental stands on was deleted while it was taken."""
+    for backup_id in record.chain:
+        if store.head(layout.record_file(layout.backup_folder(archive, backup_id))) is None:
+            raise TaskError(
+                "ParentGone",
+                f"backup {backup_id}, which this one holds the changes since, was deleted from the archive {archive} "
+                "while this one was taken",
+                remedy="It expired: take a new full backup, and incrementals on that, or lengthen the retention.",
+            )
 
 
 def done(record: BackupRecord, location: str, *, repeated: bool, note: str = "") -> Done:

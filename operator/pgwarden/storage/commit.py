@@ -7,14 +7,18 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Generic, Protocol, Self, TypeVar
 
+from pgwarden.jobs.errors import TaskError
 from pgwarden.storage import layout
-from pgwarden.storage.authenticity import refuse_forged, sign
+from pgwarden.storage.authenticity import Authenticity, refuse_forged, sign
 from pgwarden.storage.catalogue_key import CatalogueKey
 from pgwarden.storage.store import ObjectExists, Store
 
 
 class Record(Protocol):
     """What a record has to know for it, of whatever sort of backup it is."""
+
+    @property
+    def backup_id(self) -> str: ...
 
     def to_bytes(self) -> bytes: ...
 
@@ -39,7 +43,10 @@ class RecordFile(Generic[RecordOfSort]):
         return layout.record_file(self.location)
 
     def committed(self) -> RecordOfSort | None:
-        """The record when the backup is committed. Raises TaskError: RecordForged, what `read` and `Store` raise."""
+        """The record when the backup is committed.
+
+        Raises TaskError: RecordForged, RecordNotAuthentic, what `read` and `Store` raise.
+        """
         return None if self.store.head(self.path) is None else self._read()
 
     def commit(self, record: RecordOfSort, check_stop: Callable[[], None]) -> RecordOfSort:
@@ -59,9 +66,18 @@ class RecordFile(Generic[RecordOfSort]):
 
     def _read(self) -> RecordOfSort:
         content = self.store.read_small(self.path)
-        if self.key is not None:
-            refuse_forged(content, self.path, self.key.hmac)
-        return self.read(content, self.path)
+        key = self.key
+        authentic = key is None or refuse_forged(content, self.path, key.hmac) == Authenticity.AUTHENTIC
+        record = self.read(content, self.path)
+        if not authentic or not self.location.endswith(f"/{record.backup_id}"):
+            raise TaskError(
+                "RecordNotAuthentic",
+                f"{self.path} was there before this backup was committed, and nobody can say that an earlier attempt "
+                "wrote it",
+                remedy="Take another backup. When the store's catalogue key was not replaced meanwhile, look at who "
+                "else writes into the store.",
+            )
+        return record
 
 
 def signed(record: Record, key: CatalogueKey | None) -> bytes:

@@ -205,6 +205,25 @@ def test_a_forged_record_is_neither_a_parent_nor_taken_for_done(
     assert refused(trusted, keyed, parent_id=report.backup_id).reason == "RecordForged"
     assert refused(trusted, keyed).reason == "NoParent"
     assert run_backup(task.model_copy(update={"attempt": 2})).reason == "RecordForged"
+    del forged["authentication"]
+    file.write_text(json.dumps(forged))
+    assert refused(trusted, keyed, parent_id=report.backup_id).reason == "ParentNotAuthentic"
+    assert run_backup(task.model_copy(update={"attempt": 2})).reason == "RecordNotAuthentic"
+
+
+def test_a_record_in_the_folder_of_another_backup_is_neither_a_parent_nor_taken_for_done(
+    trusted: PostgresServer, claim: StoreLocation, tmp_path: Path
+) -> None:
+    """An authentic record stays authentic wherever it is copied to."""
+    keyed = with_key(claim, tmp_path / "catalogue-key")
+    report, _ = take_backup(trusted.address(), keyed)
+    task = backup_task(trusted.address(), keyed)
+    opened = open_store(keyed)
+    parent = report.location.rsplit("/", 1)[0]
+    opened.put(f"{parent}/{task.backup_id}/backup.json", opened.read_small(f"{report.location}/backup.json"))
+    trusted.execute("INSERT INTO t VALUES (0, 'new')")
+    assert run_backup(task).reason == "RecordNotAuthentic"
+    assert refused(trusted, keyed, parent_id=task.backup_id).reason == "ParentNotAuthentic"
 
 
 def test_after_the_key_was_lost_a_new_full_is_asked_for(
@@ -321,6 +340,20 @@ def test_a_damaged_parent_and_one_that_is_gone_are_refused(trusted: PostgresServ
     result = refused(trusted, claim, parent_id=damaged.report["backupId"])
     assert result.reason == "ParentDamaged"
     assert refused(trusted, claim).reason == "NoParent", "a damaged full was chosen by itself"
+
+
+def test_an_incremental_whose_parent_expires_meanwhile_is_not_committed(
+    trusted: PostgresServer, claim: StoreLocation, tmp_path: Path
+) -> None:
+    report, _ = take_backup(trusted.address(), claim)
+    trusted.execute("UPDATE t SET md5 = md5 || '.'")
+    task = backup_task(trusted.address(), claim, type="incremental", max_rate_kib=2048)
+    agent = AgentProcess(envelope(task), tmp_path / "agent")
+    agent.wait_until_it_says(COPYING)
+    open_store(claim).delete(f"{report.location}/backup.json")
+    result = agent.result()
+    assert (result.outcome, result.reason) == (Outcome.FAILED, "ParentGone"), result.message
+    assert listed(claim) == set()
 
 
 def test_a_parent_of_another_cluster_or_of_an_abandoned_timeline_is_refused(
