@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import threading
 import time
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -171,7 +172,7 @@ class Archiver(threading.Thread):
                 for number, content in histories.items():
                     if content is not None:
                         keep_history(store, archive, number, content)
-                path = plan.spans(histories.get(identity.timeline) or b"", identity.timeline)
+                path = plan.spans(own_history(store, archive, identity.timeline, histories), identity.timeline)
                 reader = Reader(store, archive, facts.segment_bytes, missed, self.settings.spool_bytes)
                 kept = parse_lsn(slot.restart_lsn or identity.flush_lsn)
                 found: dict[int, Stored] = {}
@@ -285,6 +286,27 @@ def keep_history(store: Store, archive: str, timeline: int, content: bytes) -> N
             raise conflict(
                 f"{path} in the store ({store.name}) is the history of another timeline {timeline} than the server's"
             ) from None
+
+
+def own_history(store: Store, archive: str, timeline: int, histories: Mapping[int, bytes | None]) -> bytes:
+    """The history of the server's own timeline, out of the archive where the server has lost it; empty for the first.
+
+    Raises TaskError with reason HistoryMissing: without it nobody knows where the timeline branched off, and what lies
+    before it would be left out without a word.
+    """
+    content = histories.get(timeline)
+    if content is not None or timeline == 1:
+        return content or b""
+    path = layout.history_object(archive, timeline)
+    if store.head(path) is not None:
+        return store.read_small(path)
+    raise TaskError(
+        "HistoryMissing",
+        f"the server is on timeline {timeline} and has no {timeline:08X}.history in its pg_wal, nor has the archive",
+        remedy="Copy it there from the pg_wal of another member, as the user of PostgreSQL. Without one, give the "
+        "cluster a BackupStore with another prefix and take a full backup.",
+        retryable=True,
+    )
 
 
 def behind(primary: Primary, server_end: str, archived: int) -> TaskError:

@@ -21,6 +21,7 @@ class Trouble(Exception):
 STATES = {
     "ArchiveConflict": ArchiverState.CONFLICT,
     "ArchiveBelongsToAnother": ArchiverState.WRONG_SYSTEM,
+    "HistoryMissing": ArchiverState.WAITING_FOR_PRIMARY,
     "NoReplicationSlot": ArchiverState.SLOT_LOST,
     "SlotInUse": ArchiverState.SLOT_IN_USE,
     "SynchronousStandby": ArchiverState.SYNCHRONOUS_STANDBY,

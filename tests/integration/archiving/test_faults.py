@@ -254,6 +254,34 @@ def test_a_branch_before_the_end_of_what_was_archived_is_normal(
     check_archive(claim, standby, 2)
 
 
+def test_a_timeline_whose_history_is_lost_is_not_gone_on_with_blindly(
+    server: PostgresServer, new_standby: Callable[..., PostgresServer], claim: StoreLocation, archive: Start
+) -> None:
+    """Without it the WAL between the archive's end and the branch would be left out, and no gap be on record."""
+    standby = new_standby(server)
+    archiver = archive(archiver_settings(claim, server.address()))
+    write(server)
+    archiver.wait_until_it_holds(server)
+    archiver.end()
+    write(server, 20000)
+    standby.wait_for_replay_of(server)
+    server.stop("immediate")
+    standby.promote()
+    write(standby)
+    history = standby.data / "pg_wal" / "00000002.history"
+    away = history.rename(standby.folder / "pg" / history.name)
+    archiver = archive(archiver_settings(claim, standby.address()))
+    told = archiver.wait_for_state(ArchiverState.WAITING_FOR_PRIMARY, "HistoryMissing")
+    assert "00000002.history" in told.message
+    assert archived(claim, 2) == []
+    away.rename(history)
+    archiver.wait_until_it_holds(standby)
+    switch = parse_lsn(history.read_bytes().split()[1].decode())
+    assert len(runs(claim, 1)) == 1
+    assert runs(claim, 1)[0].end == switch
+    check_archive(claim, server, 1)
+
+
 def drop_slot(server: PostgresServer) -> None:
     wait_until(
         lambda: server.query("SELECT count(*) FROM pg_replication_slots WHERE active") == 0, "the slot stays in use"
