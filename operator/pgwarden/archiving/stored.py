@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from array import array
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -13,6 +14,8 @@ from pgwarden.archiving.contract import ArchiveGap
 from pgwarden.storage import layout
 from pgwarden.storage.store import ObjectInfo, Store, object_damaged
 from pgwarden.storage.wal_listing import Range, WALPiece, merged, wal_pieces
+
+_TIMELINE = re.compile(r"[0-9A-F]{8}")
 
 
 @dataclass(frozen=True)
@@ -113,4 +116,4 @@ def read_gaps(store: Store, archive: str) -> list[ArchiveGap]:
 def newest_timeline(store: Store, archive: str) -> int:
     """The newest timeline that the archive knows of; 0 for an empty archive. Raises what `Store` raises."""
     names = store.folders(f"{archive}/{layout.WAL_FOLDER}")
-    return max((int(name, 16) for name in names), default=0)
+    return max((int(name, 16) for name in names if _TIMELINE.fullmatch(name)), default=0)

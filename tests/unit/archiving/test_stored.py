@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from pgwarden.api.wal import format_lsn, segment_name
 from pgwarden.archiving.contract import ArchiveGap
-from pgwarden.archiving.stored import Reader, Stored, understood
+from pgwarden.archiving.stored import Reader, Stored, newest_timeline, understood
 from pgwarden.jobs.files import ClaimLocation, StoreLocation
 from pgwarden.storage import layout
 from pgwarden.storage.store import ObjectInfo, open_store
@@ -75,3 +75,11 @@ def test_a_slot_made_anew_hides_no_hole(tmp_path: Path, slot: int) -> None:
         store.put(whole(number).path, b"WAL")
     reader = Reader(store, ARCHIVE, SEGMENT, [], in_flight_bytes=6 * SEGMENT)
     assert reader.timeline(1, slot * SEGMENT + 100).end == 5 * SEGMENT
+
+
+def test_folders_that_are_no_timelines_are_passed_over(tmp_path: Path) -> None:
+    store = open_store(StoreLocation(claim=ClaimLocation(path=str(tmp_path))))
+    assert newest_timeline(store, ARCHIVE) == 0
+    for name in ("0000000A", "copy-of-0000000B", "old"):
+        store.put(f"{ARCHIVE}/wal/{name}/object", b"")
+    assert newest_timeline(store, ARCHIVE) == 10
