@@ -40,7 +40,8 @@ class Parent:
 def find_parent(store: Store, archive: str, backup_id: str | None, key: CatalogueKey | None) -> Parent:
     """The backup of that id, or the newest full that can be relied on, with its chain.
 
-    Raises TaskError: NoParent, ParentNotAuthentic, ManifestNotReadable, RecordForged, and what reading raises.
+    Raises TaskError: NoParent, ParentNotAuthentic, ParentDamaged, ManifestNotReadable, RecordForged, and what reading
+    raises.
     """
     parent = newest_full(store, archive, key) if backup_id is None else _read(store, archive, backup_id, key)
     chain = [_read(store, archive, each, key) for each in parent.chain]
@@ -93,7 +94,15 @@ def _read(store: Store, archive: str, backup_id: str, key: CatalogueKey | None) 
         )
     if record.backup_id != backup_id:
         raise refused(record, "ParentNotAuthentic", f"its record was put into the folder of {backup_id}")
+    if last_check_failed(store, archive, backup_id):
+        raise refused(record, "ParentDamaged", "its objects were read again, and are not what was written")
     return record
+
+
+def last_check_failed(store: Store, archive: str, backup_id: str) -> bool:
+    """Whether the backup was found damaged when its objects were read last; names of checks sort by time."""
+    folder = layout.join(layout.backup_folder(archive, backup_id), layout.CHECKS_FOLDER)
+    return max((listed.path for listed in store.list(folder)), default="").endswith("-failed.json")
 
 
 def _record_file(archive: str, backup_id: str) -> str:

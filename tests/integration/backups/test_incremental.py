@@ -8,6 +8,7 @@ import random
 import shutil
 import signal
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from pgwarden.backups.incremental_floor import FLOORS
 from pgwarden.backups.record import BackupRecord
 from pgwarden.jobs.files import StoreLocation
 from pgwarden.jobs.task import Outcome, Result
+from pgwarden.storage import layout
 from pgwarden.storage.authenticity import Authenticity, verify_record
 from pgwarden.storage.catalogue_key import CatalogueKey, new_catalogue_key, read_catalogue_key
 from pgwarden.storage.objects import read_object
@@ -340,6 +342,21 @@ def test_a_damaged_parent_and_one_that_is_gone_are_refused(trusted: PostgresServ
     result = refused(trusted, claim, parent_id=damaged.report["backupId"])
     assert result.reason == "ParentDamaged"
     assert refused(trusted, claim).reason == "NoParent", "a damaged full was chosen by itself"
+
+
+def test_a_full_that_was_found_damaged_in_the_store_is_no_parent(trusted: PostgresServer, claim: StoreLocation) -> None:
+    older, _ = take_backup(trusted.address(), claim)
+    newer, _ = take_backup(trusted.address(), claim)
+    checked = datetime(2026, 11, 20, 3, tzinfo=UTC)
+    opened = open_store(claim)
+    opened.put(layout.check_object(newer.location, checked, "verify", passed=True), b"{}")
+    opened.put(layout.check_object(newer.location, checked + timedelta(days=1), "verify", passed=False), b"{}")
+    opened.put(layout.check_object(older.location, checked, "verify", passed=False), b"{}")
+    opened.put(layout.check_object(older.location, checked + timedelta(days=1), "verify", passed=True), b"{}")
+    trusted.execute("INSERT INTO t VALUES (0, 'new')")
+    assert refused(trusted, claim, parent_id=newer.backup_id).reason == "ParentDamaged"
+    report, _ = incremental(trusted, claim)
+    assert report.parent_id == older.backup_id
 
 
 def test_an_incremental_whose_parent_expires_meanwhile_is_not_committed(
