@@ -82,8 +82,10 @@ def understood(listing: Iterable[ObjectInfo], timeline: int, segment_bytes: int,
     ordered = sorted(starts)
     whole = merged(Range(start, start + segment_bytes) for start in ordered)
     held = [Range(piece.start, piece.end) for piece in tails]
+    first = min(each.start for each in (*whole, *held))
     missed = [Range(parse_lsn(gap.start), parse_lsn(gap.end)) for gap in gaps if gap.timeline == timeline]
-    runs = merged([*whole, *held, *missed])
+    # What lies before the first object has expired: an older gap would make a hole of it that nobody can fill.
+    runs = merged([*whole, *held, *(each for each in missed if each.end >= first)])
     wholes = set(ordered)
     open_tails: dict[str, list[WALPiece]] = {}
     leftovers = []

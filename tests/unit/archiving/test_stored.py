@@ -58,6 +58,11 @@ def test_a_hole_is_where_to_go_on_unless_it_is_on_record() -> None:
     assert (explained.end, explained.next_start) == (8 * SEGMENT, None)
 
 
+def test_a_gap_in_what_has_expired_makes_no_hole() -> None:
+    held = understood([whole(10), whole(11)], 1, SEGMENT, [gap(2 * SEGMENT, 5 * SEGMENT)])
+    assert (held.start, held.end, held.next_start) == (10 * SEGMENT, 12 * SEGMENT, None)
+
+
 @given(numbers=st.sets(st.integers(0, 30), min_size=1))
 def test_everything_before_the_end_is_held(numbers: set[int]) -> None:
     held = understood([whole(number) for number in numbers], 1, SEGMENT, [])
