@@ -28,7 +28,7 @@ READ_AS = {
     "judge": ("", "", ""),
 }
 # Rooms whose plan is cut into several modules.
-MORE = {"policies": ("judgments", "looks", "recoverable", "wal")}
+MORE = {"backups": ("expiry",), "policies": ("judgments", "looks", "recoverable", "wal")}
 TRUTHS = {"True": "True", "False": "False", "None": "Unknown"}
 
 
@@ -48,7 +48,8 @@ def rows_of(resource: type[Resource]) -> list[Row]:
     """The rows of a kind, each once, those that decide first."""
     room = resource.__module__.split(".")[1]
     trees = [ast.parse((ROOMS / room / f"{name}.py").read_text()) for name in ("plan", *MORE.get(room, ()))]
-    rows = {row for tree in trees for node in ast.walk(tree) for row in row_of(node, constants_of(tree))}
+    constants = {name: value for tree in trees for name, value in constants_of(tree).items()}
+    rows = {row for tree in trees for node in ast.walk(tree) for row in row_of(node, constants)}
     return sorted(rows, key=lambda row: (row.condition != "Ready", row.condition, row.kstatus, row.status, row.reason))
 
 

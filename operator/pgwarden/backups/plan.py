@@ -20,6 +20,7 @@ from pgwarden.logical.plan import completed
 
 RESTORABLE = "Restorable"
 USABLE_AS_PARENT = "UsableAsParent"
+EXPIRED = "Expired"
 NOTHING_NEW = "NothingNew"
 TYPE_IN_ID = {BackupType.FULL: "full", BackupType.INCREMENTAL: "incr", BackupType.LOGICAL: "logical"}
 WAIT_SECONDS = 10.0
@@ -117,6 +118,10 @@ def start(
     backup: DatabaseBackup, status: DatabaseBackupStatus, decision: Decision, observed: ObservedBackup
 ) -> BackupPlan:
     """The plan that starts an attempt, or says what it waits for."""
+    if backup.spec.expire and decision.number == 1:
+        message = "spec.expire was set before the backup was taken, so it is not; make a new DatabaseBackup instead"
+        judgments = [judge(type_, type_ == EXPIRED, EXPIRED, message) for type_ in (RESTORABLE, EXPIRED)]
+        return said(backup, status, [*ready(EXPIRED, message), *judgments], None)
     waiting: list[Judgment] | None = None
     if backup.spec.suspend:
         waiting = in_progress("Suspended", "the backup is held back (spec.suspend)")

@@ -62,6 +62,9 @@ class DatabaseBackupSpec(Model):
     """Holds the backup back until this is false."""
     cancel: bool = False
     """Ends the backup; a finished one stays as it is."""
+    expire: bool = False
+    """Deletes the backup's data from the store, before retention would. Refused, as the condition Expired tells, while
+    another backup builds upon it, while a restore reads it, or when moments of the policy's window would be lost."""
 
 
 class DatabaseBackupStatus(WorkStatus):
@@ -107,6 +110,8 @@ class DatabaseBackupStatus(WorkStatus):
     """Incremental: id of the backup that it holds the changes since."""
     chain_length: int | None = None
     """How many backups a restore needs, this one included."""
+    expiry_judged: datetime | None = None
+    """When it was last found out whether its data may be deleted (spec.expire)."""
     note: Annotated[str, Field(max_length=1024)] = ""
     """What should be known although it succeeded: no replica could serve."""
 
@@ -132,6 +137,7 @@ class DatabaseBackup(Resource):
             Column(name="Parent", path=".status.parent", priority=1),
             Column(name="Stop LSN", path=".status.stopLSN", priority=1),
             Column(name="Location", path=".status.location", priority=1),
+            Column(name="Expired", path='.status.conditions[?(@.type=="Expired")].reason', priority=1),
             Column(name="Message", path='.status.conditions[?(@.type=="Ready")].message', priority=1),
             Column(name="Age", path=".metadata.creationTimestamp", type="date"),
         ),
@@ -147,7 +153,7 @@ class DatabaseBackup(Resource):
                     " && self.compression == oldSelf.compression && has(self.logical) == has(oldSelf.logical)"
                     " && (!has(self.logical) || self.logical == oldSelf.logical)"
                     " && self.maxRateKiB == oldSelf.maxRateKiB && self.jobTemplate == oldSelf.jobTemplate",
-                    "a DatabaseBackup describes one backup and cannot be changed, but for suspend and cancel;"
+                    "a DatabaseBackup describes one backup and cannot be changed, but for suspend, cancel and expire;"
                     " make a new one instead",
                 ),
                 (

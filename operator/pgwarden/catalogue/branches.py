@@ -18,6 +18,8 @@ class Branch:
     path: Path
     newest: bool
     """The branch that is, or was last, written to."""
+    archived: bool
+    """Whether the archived WAL is this system's."""
     ended: datetime | None
     """Nothing of the timeline itself is younger than this; None when there is nothing of it."""
     backups: tuple[StoredBackup, ...]
@@ -60,6 +62,7 @@ def branches(catalogue: Catalogue, end: datetime) -> list[Branch]:
                     timeline=number,
                     path=path,
                     newest=system == current and number == max(numbers),
+                    archived=system == current,
                     ended=_ended(catalogue, number, backups, moments, end, current=system == current),
                     backups=passed,
                     moments=tuple(moments),

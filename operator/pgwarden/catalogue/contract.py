@@ -27,6 +27,8 @@ class What(StrEnum):
     """As summarize, and delete what has expired and what is left over."""
     VERIFY = "verify"
     """As summarize, and read objects again."""
+    EXPIRE = "expire"
+    """Delete the backups that `backups` names, as far as nothing needs them."""
     ADOPT = "adopt"
     """Have the archive belong to the task's DatabaseCluster from now on."""
 
@@ -66,9 +68,11 @@ class CatalogueTask(Payload):
     now: datetime
     retention: RetentionSettings = Field(default_factory=RetentionSettings)
     backups: list[str] = Field(default_factory=list)
-    """Show and verify: ids."""
+    """Show, verify and expire: ids."""
+    promised: bool = True
+    """Expire: whether `retention` is a policy's promise, which must hold afterwards. Without a policy nothing is."""
     dry_run: bool = False
-    """Prune: tell what would be deleted, and delete nothing."""
+    """Prune and expire: tell what would be deleted, and delete nothing."""
     live: list[str] = Field(default_factory=list)
     """Ids of the backups that are being taken or may be tried again: what their attempts left is not swept."""
     pinned: list[str] = Field(default_factory=list)
@@ -132,6 +136,27 @@ class PruneReport(ReportModel):
     """Why nothing physical expires; empty when it does."""
 
 
+class RefusalReport(ReportModel):
+    """A backup that somebody wants deleted, and that stays."""
+
+    backup_id: str
+    reason: str
+    message: str
+    """Why, and what to do."""
+
+
+class ExpiryReport(ReportModel):
+    """What became of the backups that were to be deleted. Lists follow the task's order and hold the first few."""
+
+    dry_run: bool
+    backups: int = 0
+    """How many are gone, those that were gone before included."""
+    bytes: int = 0
+    backup_ids: list[str] = Field(default_factory=list)
+    refused: list[RefusalReport] = Field(default_factory=list)
+    refused_count: int = 0
+
+
 class CatalogueReport(Report):
     """What an archive holds, after what was asked for has been done. Lists hold the first few only."""
 
@@ -160,6 +185,7 @@ class CatalogueReport(Report):
     trouble_count: int = 0
     last_check: CheckReport | None = None
     prune: PruneReport | None = None
+    expiry: ExpiryReport | None = None
     window_start: datetime | None = None
 
 

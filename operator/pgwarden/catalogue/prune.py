@@ -113,15 +113,7 @@ def prune(
     if not dry_run and archive.wal.checkpoint is not None:
         left = reduced(archive.wal.checkpoint, retention.wal)
         write_checkpoint(store, folder, left, replace=left != archive.wal.checkpoint)
-    for backup in retention.expired:
-        record = archive.folders[backup.location].record
-        if record is not None and deletion.delete([record]):
-            result.gone.append(backup)
-    # What is still listed keeps its objects: half a backup that is listed is worse than one that cannot be deleted.
-    for backup in result.gone:
-        deletion.delete(archive.folders[backup.location].everything)
-        if not dry_run:
-            store.remove_empty(backup.location)
+    result.gone = delete_backups(deletion, archive, retention.expired)
     before = deletion.bytes
     result.report.wal_objects = sum(
         deletion.delete(expired_wal(store, folder, number, segment_bytes, retention.wal))
@@ -143,6 +135,28 @@ def prune(
     report.backup_ids = [backup.backup_id for backup in result.gone[:NAMED]]
     report.refused, report.refusal = deletion.refused, deletion.refusal
     return result
+
+
+def delete_backups(deletion: Deletion, archive: Archive, going: Iterable[StoredBackup]) -> list[StoredBackup]:
+    """Deletes backups in this order, the records of all of them first; those whose record is gone.
+
+    What is still listed keeps its objects: half a backup that is listed is worse than one that cannot be deleted.
+    """
+    gone = []
+    for backup in going:
+        record = archive.folders[backup.location].record
+        if record is not None and deletion.delete([record]):
+            gone.append(backup)
+    for backup in gone:
+        delete_objects(deletion, archive, backup.location)
+    return gone
+
+
+def delete_objects(deletion: Deletion, archive: Archive, location: str) -> None:
+    """Deletes what lies in a backup's folder beside its record."""
+    deletion.delete(archive.folders[location].everything)
+    if not deletion.dry_run:
+        deletion.store.remove_empty(location)
 
 
 def expired_wal(store: Store, archive: str, timeline: int, segment_bytes: int, kept: KeptWAL) -> Iterator[ObjectInfo]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pgwarden.api.quantities import human_bytes
-from pgwarden.catalogue.contract import CatalogueReport, CatalogueTask, Line, What
+from pgwarden.catalogue.contract import CatalogueReport, CatalogueTask, ExpiryReport, Line, What
 from pgwarden.catalogue.summary import moment, named
 from pgwarden.catalogue.work import Outcome, listing, shown, work
 from pgwarden.jobs.agent import AgentContext, Done
@@ -65,6 +65,8 @@ def told(payload: CatalogueTask, outcome: Outcome) -> tuple[str, str]:
             "Verified",
             f"{named([check.backup_id for check in outcome.checks]) or 'no backup'}: {size} read and intact",
         )
+    if report.expiry is not None:
+        return expired_text(report.expiry)
     if report.prune is not None:
         done = report.prune
         what = f"{done.backups} backups, {done.wal_objects} WAL objects and {done.other_objects} others"
@@ -76,6 +78,16 @@ def told(payload: CatalogueTask, outcome: Outcome) -> tuple[str, str]:
             return "DeletionRefused", f"{text}; the store refused {done.refused} deletions: {done.refusal}"
         return ("PrunePlanned" if done.dry_run else "Pruned"), text
     return "Summarized", recoverable_text(report)
+
+
+def expired_text(done: ExpiryReport) -> tuple[str, str]:
+    """Reason and message after backups were to be deleted."""
+    verb = "would be deleted" if done.dry_run else "deleted"
+    text = f"{named(done.backup_ids, done.backups - len(done.backup_ids)) or 'nothing'} {verb}"
+    text += f" ({human_bytes(done.bytes)})"
+    if done.refused:
+        return "ExpiryRefused", f"{text}; {done.refused[0].message}"
+    return ("ExpiryPlanned" if done.dry_run else "Expired"), text
 
 
 def recoverable_text(report: CatalogueReport) -> str:

@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from pgwarden.catalogue.contents import StoredBackup
 from pgwarden.catalogue.continuity import write_checkpoint
 from pgwarden.catalogue.contract import CatalogueReport, CatalogueTask, Line, What
+from pgwarden.catalogue.expire import expire
 from pgwarden.catalogue.prune import prune
 from pgwarden.catalogue.reading import Archive, read_archive, read_one
 from pgwarden.catalogue.retention import Retention, plan
 from pgwarden.catalogue.summary import lines, summarize
 from pgwarden.catalogue.sweep import leftovers_to_sweep
+from pgwarden.catalogue.timelines import Timeline
 from pgwarden.catalogue.verify import CheckRecord, Pace, to_verify, verify
 from pgwarden.jobs.errors import TaskError
 from pgwarden.storage import layout
 from pgwarden.storage.archive import check_archive
 from pgwarden.storage.store import Store
+
+DELETING = (What.PRUNE, What.EXPIRE)
 
 Progress = Callable[[str, int, int], None]
 """Told the step, what is done and of how much (0 where nobody knows); raises to stop."""
@@ -41,7 +45,7 @@ def work(task: CatalogueTask, store: Store, progress: Progress, *, key: bytes | 
     Raises TaskError: ArchiveBelongsToAnother, BackupNotFound, and what `Store` raises.
     """
     folder = layout.archive_folder(task.archive.namespace, task.archive.cluster)
-    if task.what is What.PRUNE and not task.dry_run:
+    if task.what in DELETING and not task.dry_run:
         check_archive(store, task.archive)
     progress("reading the catalogue", 0, 0)
     archive = read_archive(store, folder, task.now, key=key, all_of_it=task.what is What.VERIFY)
@@ -50,7 +54,15 @@ def work(task: CatalogueTask, store: Store, progress: Progress, *, key: bytes | 
             write_checkpoint(store, folder, archive.wal.checkpoint)
     checks = verified(task, store, archive, progress, key) if task.what is What.VERIFY else []
     retention = plan(archive.catalogue, task.retention, task.now, pinned=set(task.pinned), in_use=set(task.in_use))
-    pruned = None
+    pruned, expired = None, None
+
+    def deleting(deleted: int) -> None:
+        progress("deleting", deleted, 0)
+
+    if task.what is What.EXPIRE:
+        expired = expire(store, archive, task, deleting)
+        if not task.dry_run:
+            archive = without(archive, expired.gone, archive.catalogue.timelines)
     if task.what is What.PRUNE:
         pruned = prune(
             store,
@@ -58,15 +70,17 @@ def work(task: CatalogueTask, store: Store, progress: Progress, *, key: bytes | 
             retention,
             leftovers_to_sweep(archive.leftovers, archive.folders, set(task.live), task.now),
             dry_run=task.dry_run,
-            progress=lambda deleted: progress("deleting", deleted, 0),
+            progress=deleting,
         )
         if not task.dry_run:
-            archive = without(archive, pruned.gone, retention)
+            kept = kept_timelines(archive.catalogue.timelines, retention)
+            archive = without(archive, pruned.gone, kept)
             archive.wal.objects -= pruned.report.wal_objects
             archive.wal.bytes -= pruned.wal_bytes
     report = summarize(archive.catalogue, archive.folders, wal_objects=archive.wal.objects, wal_bytes=archive.wal.bytes)
     report.window_start = retention.window_start
     report.prune = pruned.report if pruned is not None else None
+    report.expiry = expired.report if expired is not None else None
     return Outcome(archive, retention, report, checks)
 
 
@@ -87,16 +101,20 @@ def verified(
     return checks
 
 
-def without(archive: Archive, gone: list[StoredBackup], retention: Retention) -> Archive:
-    """The archive after a prune, as far as a report tells of it."""
-    ids = {backup.backup_id for backup in gone}
-    timelines = {
+def kept_timelines(timelines: Mapping[int, Timeline], retention: Retention) -> dict[int, Timeline]:
+    """The WAL that a prune leaves."""
+    return {
         number: replace(
             timeline,
             ranges=tuple(part for each in timeline.ranges for part in retention.wal.parts_of(number, each)),
         )
-        for number, timeline in archive.catalogue.timelines.items()
+        for number, timeline in timelines.items()
     }
+
+
+def without(archive: Archive, gone: list[StoredBackup], timelines: Mapping[int, Timeline]) -> Archive:
+    """The archive with these backups and other WAL gone, as far as a report tells of it."""
+    ids = {backup.backup_id for backup in gone}
     catalogue = replace(
         archive.catalogue,
         backups=tuple(each for each in archive.catalogue.backups if each.backup_id not in ids),

@@ -37,6 +37,17 @@ def find(context: OperatorContext, model: type[ResourceModel], namespace: str, n
     return read(model, body) if body is not None else None
 
 
+def all_of(context: OperatorContext, model: type[ResourceModel], namespace: str) -> list[ResourceModel]:
+    """The namespace's objects of a kind; one that cannot be read tells that itself."""
+    found = []
+    for body in context.cache.bodies(model.INFO.kind, namespace):
+        try:
+            found.append(read(model, body))
+        except UnreadableObject:
+            continue
+    return found
+
+
 def described(error: ValidationError) -> str:
     """Where and what is wrong, without repeating what stands there."""
     found = [f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors(include_input=False)]

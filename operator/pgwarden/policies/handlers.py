@@ -19,7 +19,7 @@ from pgwarden.kube.client import KubeError
 from pgwarden.kube.context import OperatorContext
 from pgwarden.kube.dependents import named
 from pgwarden.kube.key import Key
-from pgwarden.kube.objects import ResourceModel, UnreadableObject, find, read
+from pgwarden.kube.objects import all_of, find, read
 from pgwarden.kube.room import no_room, reserved
 from pgwarden.kube.secrets import missing
 from pgwarden.kube.types import BACKUP_POLICIES, DATABASE_BACKUPS, JOBS
@@ -39,10 +39,10 @@ from pgwarden.policies.surroundings import (
     measured,
     named_by_restores,
     parents_under_way,
-    read_by_restores,
     under_way,
 )
 from pgwarden.policies.wal import Archiver, archived_point
+from pgwarden.restores.access import read_by_restores
 from pgwarden.restores.resource import RestoreRequest
 from pgwarden.stores.access import obstacle as store_obstacle
 from pgwarden.stores.access import wanted as store_wanted
@@ -258,17 +258,6 @@ class PolicyController:
         if changed.kind == "DatabaseBackup":
             return [key for key in keys if uid_of(cache.get(key)) == owner_uid(body)]
         return keys if changed.kind == "RestoreRequest" else []
-
-
-def all_of(context: OperatorContext, model: type[ResourceModel], namespace: str) -> list[ResourceModel]:
-    """The namespace's objects of a kind; one that cannot be read tells that itself."""
-    found = []
-    for body in context.cache.bodies(model.INFO.kind, namespace):
-        try:
-            found.append(read(model, body))
-        except UnreadableObject:
-            continue
-    return found
 
 
 def is_of(policy: BackupPolicy, backup: DatabaseBackup) -> bool:

@@ -28,7 +28,7 @@ def outlived(policy: BackupPolicy, runs: Sequence[Run], in_use: Collection[str],
         if run.failed:
             if run.made < failed_since:
                 gone.append(run)
-        elif not (run.type is RunType.FULL and run.when >= window):
+        elif not (run.type is RunType.FULL and run.restorable and run.when >= window):
             others.append(run)
     others.sort(key=lambda run: (run.when, run.name))
     gone += others[: max(0, len(others) - spec.history_limit)]

@@ -68,7 +68,7 @@ def archiving(policy: BackupPolicy, observed: ObservedPolicy, full: Run | None, 
 
 def last_backup(runs: Sequence[Run], waiting: str) -> Judgment:
     """The condition LastBackupSucceeded: about the newest run that ended."""
-    done = [run for run in runs if run.finished]
+    done = [run for run in runs if run.finished and not run.expired]
     last = max(done, key=lambda run: (run.made, run.name), default=None)
     behind = f". Now {waiting}" if waiting else ""
     if last is None:

@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from pgwarden.api.conditions import Judgment, judge
-from pgwarden.api.durations import parse_duration
 from pgwarden.api.quantities import human_bytes, rounded
 from pgwarden.api.status import Attempt
-from pgwarden.catalogue.contract import CatalogueReport, PointReport, RetentionSettings, What
+from pgwarden.catalogue.contract import CatalogueReport, PointReport, What
 from pgwarden.jobs.attempts import Decision, Verdict, decide
 from pgwarden.jobs.names import job_name
 from pgwarden.jobs.plan import report_of
@@ -41,18 +40,6 @@ class Look:
     """What to begin now."""
     sound: Judgment | None = None
     """The condition ArchiveSound, when there is something new to say."""
-
-
-def retention_settings(retention: Retention) -> RetentionSettings:
-    """What the agent is told to keep."""
-    return RetentionSettings(
-        window_seconds=int(parse_duration(retention.window).total_seconds()),
-        minimum_fulls=retention.minimum_fulls,
-        daily=retention.daily,
-        weekly=retention.weekly,
-        monthly=retention.monthly,
-        yearly=retention.yearly,
-    )
 
 
 def in_words(retention: Retention) -> str:

@@ -13,7 +13,7 @@ from pgwarden.clusters.resource import DatabaseCluster
 from pgwarden.jobs.launch import Launch
 from pgwarden.jobs.names import MANAGED_BY, MANAGED_BY_LABEL, OWNER_UID_LABEL, label_value
 from pgwarden.jobs.render import Manifest, Owner, render
-from pgwarden.policies.looks import retention_settings
+from pgwarden.policies.access import retention_settings
 from pgwarden.policies.resource import BackupPolicy
 from pgwarden.policies.runs import POLICY_LABEL, REASON_ANNOTATION, SCHEDULED_TIME_ANNOTATION, TYPE_LABEL, RunType
 from pgwarden.policies.turns import Turn

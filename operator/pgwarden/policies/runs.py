@@ -17,6 +17,7 @@ TYPE_LABEL = "pgwarden.dev/backup-type"
 SCHEDULED_TIME_ANNOTATION = "pgwarden.dev/scheduled-time"
 REASON_ANNOTATION = "pgwarden.dev/reason"
 NOTHING_NEW = "NothingNew"
+EXPIRED = "Expired"
 BACKING_UP = "BackingUp"
 EPOCH = datetime.fromtimestamp(0, UTC)
 
@@ -45,6 +46,8 @@ class Run:
     """Nothing was written since the parent, so there was nothing to back up."""
     lost: bool = False
     """It was restorable, until the archive was found not to hold it any more, or not intact."""
+    expired: bool = False
+    """It was restorable, until a person had it deleted."""
     reason: str = ""
     message: str = ""
     backup_id: str = ""
@@ -67,7 +70,8 @@ class Run:
 
     @property
     def failed(self) -> bool:
-        return self.finished and not self.restorable and not self.skipped and not self.lost
+        fell_away = self.skipped or self.lost or self.expired
+        return self.finished and not self.restorable and not fell_away
 
     @property
     def when(self) -> datetime:
@@ -88,6 +92,7 @@ def run_of(backup: DatabaseBackup) -> Run:
         finished=judged or (stuck is not None and stuck.status == Truth.TRUE),
         restorable=good,
         skipped=judged and not good and restorable is not None and restorable.reason == NOTHING_NEW,
+        expired=judged and not good and restorable is not None and restorable.reason == EXPIRED,
         reason=ready.reason if ready is not None else "",
         message=ready.message if ready is not None else "",
         backup_id=status.backup_id,

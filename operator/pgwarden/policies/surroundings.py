@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
 
-from pgwarden.api.conditions import READY, STALLED, is_true
+from pgwarden.api.conditions import READY, is_true
 from pgwarden.backups.resource import DatabaseBackup
+from pgwarden.policies.access import age, governing
 from pgwarden.policies.recoverable import Measured
 from pgwarden.policies.resource import BackupPolicy
 from pgwarden.policies.runs import run_of
+from pgwarden.restores.access import ended
 from pgwarden.restores.resource import RestoreRequest
-
-NEVER = datetime.fromtimestamp(0, UTC)
 
 
 def same_archive(policy: BackupPolicy, backup: DatabaseBackup) -> bool:
@@ -23,19 +22,8 @@ def same_archive(policy: BackupPolicy, backup: DatabaseBackup) -> bool:
 
 def elder_twin(policy: BackupPolicy, others: Sequence[BackupPolicy]) -> str:
     """Name of the oldest other policy of the same cluster and store that is older than this one; empty without one."""
-
-    def age(each: BackupPolicy) -> tuple[datetime, str]:
-        return each.metadata.creation_timestamp or NEVER, each.metadata.uid
-
-    older = [
-        each
-        for each in others
-        if each.metadata.uid != policy.metadata.uid
-        and each.spec.cluster_ref == policy.spec.cluster_ref
-        and each.spec.store_ref == policy.spec.store_ref
-        and age(each) < age(policy)
-    ]
-    return min(older, key=age).metadata.name if older else ""
+    oldest = governing(others, policy.spec.cluster_ref, policy.spec.store_ref)
+    return oldest.metadata.name if oldest is not None and age(oldest) < age(policy) else ""
 
 
 def concerns(policy: BackupPolicy, request: RestoreRequest, backups: Mapping[str, DatabaseBackup]) -> bool:
@@ -50,11 +38,6 @@ def concerns(policy: BackupPolicy, request: RestoreRequest, backups: Mapping[str
     if source.policy_ref is not None:
         return source.policy_ref.name == policy.metadata.name
     return source.cluster_ref == policy.spec.cluster_ref
-
-
-def ended(request: RestoreRequest) -> bool:
-    """Whether nothing of a restore is to come."""
-    return is_true(request.status.conditions, READY) or is_true(request.status.conditions, STALLED)
 
 
 def measured(requests: Sequence[RestoreRequest]) -> Measured | None:
@@ -76,23 +59,6 @@ def named_by_restores(requests: Sequence[RestoreRequest]) -> set[str]:
         for each in requests
         if not ended(each) and each.spec.source.backup_ref is not None
     }
-
-
-def read_by_restores(requests: Sequence[RestoreRequest], backups: Mapping[str, DatabaseBackup]) -> list[str] | None:
-    """Ids of the backups that restores read now; None while one has not found out yet which it needs."""
-    found: set[str] = set()
-    for request in requests:
-        if ended(request):
-            continue
-        status, source = request.status, request.spec.source
-        resolved = status.resolved
-        backup = backups.get(source.backup_ref.name) if source.backup_ref is not None else None
-        ids = {status.backup_id, *(resolved.chain if resolved is not None else [])}
-        ids |= {backup.status.backup_id} if backup is not None else set()
-        if not ids - {""}:
-            return None
-        found |= ids - {""}
-    return sorted(found)
 
 
 def under_way(policy: BackupPolicy, backups: Sequence[DatabaseBackup]) -> list[str]:
