@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -22,8 +22,9 @@ from pgwarden.kube.key import Key
 from pgwarden.policies.handlers import PolicyController, StallWatch
 from pgwarden.policies.judgments import STUCK_SECONDS
 from pgwarden.policies.runs import RunType
+from tests.support.api_objects import ApiServer
 from tests.support.context import operator_context
-from tests.support.loopback import Answer, Asked, Loopback, loopback, refusal
+from tests.support.loopback import Loopback, loopback, refusal
 from tests.support.objects import (
     NAMESPACE,
     NOW,
@@ -39,48 +40,6 @@ from tests.unit.policies.bodies import gap, policy, running, streaming
 
 KEY = Key("BackupPolicy", NAMESPACE, "operational")
 UID = "uid-of-operational"
-
-
-@dataclass
-class ApiServer:
-    """Holds objects, numbers their versions, merges statuses; refuses what a test says."""
-
-    objects: dict[tuple[str, str], Body] = field(default_factory=dict)
-    refuses: dict[tuple[str, str], Answer] = field(default_factory=dict)
-    """(method, plural) -> what is answered instead."""
-    version: int = 100
-
-    def answer(self, asked: Asked) -> Answer:
-        parts = asked.path.split("/")
-        at = parts.index(NAMESPACE)
-        plural, name = parts[at + 1], parts[at + 2] if len(parts) > at + 2 else ""
-        if (asked.method, plural) in self.refuses:
-            return self.refuses[asked.method, plural]
-        if asked.method == "POST":
-            name = asked.body["metadata"]["name"]
-            if (plural, name) in self.objects:
-                return refusal(409, "AlreadyExists")
-            return 201, self.keep(
-                plural, name, {**asked.body, "metadata": {**asked.body["metadata"], "uid": f"uid-of-{name}"}}
-            )
-        if plural == "secrets":
-            return 200, {"metadata": {}, "data": dict.fromkeys(("identity", "hmac"), "eA==")}
-        if (plural, name) not in self.objects:
-            return refusal(404, "NotFound")
-        if asked.method == "DELETE":
-            return 200, self.objects.pop((plural, name))
-        if asked.method == "PATCH":
-            found = self.objects[plural, name]
-            status = {**(found.get("status") or {}), **asked.body.get("status", {})}
-            return 200, self.keep(plural, name, {**found, "status": status})
-        return 200, self.objects[plural, name]
-
-    def keep(self, plural: str, name: str, made: Body) -> Body:
-        self.version += 1
-        metadata = {"namespace": NAMESPACE, "creationTimestamp": NOW.isoformat(), **made["metadata"]}
-        kept = {**made, "metadata": {**metadata, "resourceVersion": str(self.version)}}
-        self.objects[plural, name] = kept
-        return kept
 
 
 @dataclass
