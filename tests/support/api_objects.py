@@ -38,8 +38,11 @@ class ApiServer:
             return 200, self.objects.pop((plural, name))
         if asked.method == "PATCH":
             found = self.objects[plural, name]
-            status = {**(found.get("status") or {}), **asked.body.get("status", {})}
-            return 200, self.keep(plural, name, {**found, "status": status})
+            changed = {part: {**(found.get(part) or {}), **asked.body.get(part, {})} for part in ("spec", "status")}
+            edited = changed["spec"] != (found.get("spec") or {})
+            generation = found["metadata"].get("generation", 1) + edited
+            metadata = {**found["metadata"], "generation": generation}
+            return 200, self.keep(plural, name, {**found, **changed, "metadata": metadata})
         return 200, self.objects[plural, name]
 
     def keep(self, plural: str, name: str, made: Body) -> Body:

@@ -105,7 +105,12 @@ def plan_expiry(backup: DatabaseBackup, observed: ObservedExpiry, now: datetime)
     before = find(status.conditions, EXPIRED)
     if not open_ and not backup.spec.expire:
         return said(backup, status, [judge(EXPIRED, False, KEPT, "the backup is kept (spec.expire)")], None)
-    refused = before is not None and before.status == Truth.FALSE and before.reason != KEPT
+    refused = (
+        before is not None
+        and before.status == Truth.FALSE
+        and before.reason != KEPT
+        and before.observed_generation == backup.metadata.generation
+    )
     if not open_ and refused and status.expiry_judged is not None and now < status.expiry_judged + ASKED_AGAIN:
         rest = (status.expiry_judged + ASKED_AGAIN - now).total_seconds()
         return BackupPlan(status=status, again_after=max(1.0, rest))

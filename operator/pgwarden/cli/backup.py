@@ -1,4 +1,4 @@
-"""`pgwarden backup list|show|verify|prune|now|import|adopt`: the catalogue of a store, and backups on demand.
+"""`pgwarden backup list|show|verify|prune|expire|now|import|adopt`: the catalogue of a store, and backups on demand.
 
 `--store` names a bucket (s3://bucket/prefix) or a folder, which is opened here and needs no cluster; or a BackupStore,
 whose archive a Job reads beside it.
@@ -90,6 +90,35 @@ def prune(
         output.show_result(answer)
     else:
         output.show_prune(answer)
+
+
+@app.command()
+@placed
+def expire(
+    place: Place,
+    backup: Annotated[str, typer.Argument(help="DatabaseBackup; of a bucket or folder: id of the backup.")],
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be deleted, or why not.")] = False,
+) -> None:
+    """Deletes a backup before retention would; ends with 1 when something needs it. Where it lies its object says."""
+    if not place.is_direct:
+        from pgwarden.cli import backup_expire
+
+        gone, said = backup_expire.expire(place.namespace, backup, place.timeout, dry_run=dry_run)
+    elif dry_run:
+        with place.open() as (source, _):
+            answer = source.ask(What.EXPIRE, backups=[backup], promised=False, dry_run=True).checked()
+        gone, said = output.expiry(answer)
+    else:
+        raise TaskError(
+            "DryRunOnly",
+            "backups are deleted through their DatabaseBackup only: the operator knows which are being restored or "
+            "built upon, and what a policy promises",
+            remedy="Add --dry-run to see what would be deleted, or name the DatabaseBackup without --store; pgwarden "
+            "backup import makes one.",
+        )
+    print(said)
+    if not gone:
+        raise typer.Exit(FAILED)
 
 
 @app.command()

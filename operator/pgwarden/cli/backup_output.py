@@ -148,6 +148,12 @@ def show_prune(answer: Answer) -> None:
     print(printable(answer.result.message))
 
 
+def expiry(answer: Answer) -> tuple[bool, str]:
+    """Whether everything that was asked for went, or would go; and the sentence that the task ended with."""
+    report = answer.report.expiry if answer.report is not None else None
+    return report is not None and not report.refused, printable(answer.result.message)
+
+
 def show_result(answer: Answer) -> None:
     """Prints, as JSON, how a task ended."""
     result = answer.result

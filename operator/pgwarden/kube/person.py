@@ -30,9 +30,14 @@ MONITOR = "pgwarden-monitor"
 CLUSTERS = types.DATABASE_CLUSTERS
 STORES = types.BACKUP_STORES
 POLICIES = types.ResourceType(
-    GROUP, VERSION, "backuppolicies", "BackupPolicy", types.verbs("get"), "names a cluster, a store and a retention"
+    GROUP,
+    VERSION,
+    "backuppolicies",
+    "BackupPolicy",
+    types.verbs("get", "list"),
+    "names a cluster, a store and a retention",
 )
-BACKUPS = replace(types.DATABASE_BACKUPS, verbs=types.verbs("get", "list", "create"))
+BACKUPS = replace(types.DATABASE_BACKUPS, verbs=types.verbs("get", "list", "create", "patch"))
 JOBS = replace(types.JOBS, verbs=types.verbs("get", "create", "delete"))
 PODS = types.PODS
 DEPLOYMENTS = types.DEPLOYMENTS

@@ -1,0 +1,75 @@
+"""`pgwarden backup expire` through a Kubernetes cluster: sets the wish and waits for the operator's answer to it."""
+
+from __future__ import annotations
+
+import asyncio
+
+from pgwarden.api.conditions import Truth, find
+from pgwarden.backups.plan import EXPIRED, finished
+from pgwarden.backups.resource import DatabaseBackup
+from pgwarden.catalogue.contract import What
+from pgwarden.cli.backup_cluster import POLL_SECONDS, ClusterSource
+from pgwarden.cli.backup_output import expiry
+from pgwarden.jobs.errors import TaskError
+from pgwarden.kube.person import BACKUPS, POLICIES, Person, as_person
+from pgwarden.policies.access import governing, retention_settings
+from pgwarden.policies.resource import BackupPolicy
+
+
+def expire(namespace: str | None, name: str, seconds: float, *, dry_run: bool) -> tuple[bool, str]:
+    """Has a DatabaseBackup's data deleted: whether it is gone, and what was said. With `dry_run` a Job only judges.
+
+    Raises TaskError: ObjectNotFound, NotFinished, StillRunning.
+    """
+
+    async def work(person: Person) -> tuple[bool, str]:
+        backup = DatabaseBackup.of(await person.get(BACKUPS, name))
+        if not finished(backup):
+            raise TaskError(
+                "NotFinished",
+                f"DatabaseBackup {person.namespace}/{name} is being taken",
+                remedy="Wait for its end, or cancel it (spec.cancel) first.",
+            )
+        if dry_run:
+            return await judged(person, backup, seconds)
+        said = find(backup.status.conditions, EXPIRED)
+        generation = backup.metadata.generation
+        if not backup.spec.expire:
+            body = await person.client.merge(BACKUPS, person.namespace, name, {"spec": {"expire": True}})
+            generation = body["metadata"]["generation"]
+        elif said is not None and said.status != Truth.UNKNOWN:
+            return said.status == Truth.TRUE, f"{name}: {said.message}"
+        return await answered(person, name, generation, seconds)
+
+    return as_person(namespace, work)
+
+
+async def answered(person: Person, name: str, generation: int, seconds: float) -> tuple[bool, str]:
+    """Whether a DatabaseBackup is gone, once the operator has said. Raises TaskError with reason StillRunning."""
+    try:
+        async with asyncio.timeout(seconds):
+            while True:
+                status = DatabaseBackup.of(await person.get(BACKUPS, name)).status
+                said = find(status.conditions, EXPIRED)
+                fresh = said is not None and said.observed_generation >= generation
+                if said is not None and fresh and said.status != Truth.UNKNOWN:
+                    return said.status == Truth.TRUE, f"{name}: {said.message}"
+                await asyncio.sleep(POLL_SECONDS)
+    except TimeoutError as error:
+        raise TaskError(
+            "StillRunning",
+            f"DatabaseBackup {person.namespace}/{name} has not been deleted after {seconds:.0f} s; the wish stands",
+            remedy=f"Its condition Expired says what it waits for: kubectl describe databasebackup {name} "
+            f"--namespace {person.namespace}",
+        ) from error
+
+
+async def judged(person: Person, backup: DatabaseBackup, seconds: float) -> tuple[bool, str]:
+    """Whether a backup could be deleted now, by the policy of its archive; what is in use only the operator knows."""
+    spec = backup.spec
+    source = ClusterSource(person.namespace, spec.cluster_ref.name, spec.store_ref.name, seconds)
+    policies = [BackupPolicy.of(body) for body in await person.client.list(POLICIES, person.namespace)]
+    policy = governing(policies, spec.cluster_ref, spec.store_ref)
+    promise = {"retention": retention_settings(policy.spec.retention)} if policy is not None else {}
+    settings = {"backups": [backup.status.backup_id], "promised": policy is not None, "dry_run": True, **promise}
+    return expiry((await source.ask_as(person, What.EXPIRE, **settings)).checked())
