@@ -53,6 +53,10 @@ class S3Server:
     port: int
     tls: ServerCertificate
     data: Path
+    versions: Path | None = None
+    """Where versions of objects are kept; without it none are."""
+    virtual_domain: str = ""
+    """Buckets are named in front of this host, where it is set."""
     process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -64,9 +68,11 @@ class S3Server:
         command = [versitygw(), "--port", f"{HOST}:{self.port}", "--quiet"]
         command += ["--cert", str(self.tls.certificate), "--key", str(self.tls.key)]
         command += ["--readonly"] if read_only else []
+        command += ["--virtual-domain", self.virtual_domain] if self.virtual_domain else []
+        backend = ["posix", *(["--versioning-dir", str(self.versions)] if self.versions else []), str(self.data)]
         log = (self.folder / "log").open("ab")
         self.process = subprocess.Popen(
-            ["setpriv", "--pdeathsig", "KILL", "--", *command, "posix", str(self.data)],
+            ["setpriv", "--pdeathsig", "KILL", "--", *command, *backend],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
@@ -133,14 +139,18 @@ class S3Server:
 
 
 @contextmanager
-def s3_server(data: Path | None = None) -> Iterator[S3Server]:
+def s3_server(data: Path | None = None, *, versions: bool = False, virtual_domain: str = "") -> Iterator[S3Server]:
     """A running server with the bucket "backups"; `data` puts its objects elsewhere (a small file system, say)."""
     folder = Path(tempfile.mkdtemp(prefix="pgw-s3-"))
-    tls = server_certificate(folder / "tls", "DNS:localhost", f"IP:{HOST}")
+    names = ["localhost", *([f"{BUCKET}.{virtual_domain}"] if virtual_domain else [])]
+    tls = server_certificate(folder / "tls", *(f"DNS:{name}" for name in names), f"IP:{HOST}")
     if data is None:
         data = folder / "data"
         data.mkdir()
-    server = S3Server(folder, free_port(), tls, data)
+    kept = folder / "versions" if versions else None
+    if kept is not None:
+        kept.mkdir()
+    server = S3Server(folder, free_port(), tls, data, kept, virtual_domain)
     try:
         server.create_bucket()
         server.start()

@@ -14,7 +14,7 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from http.server import ThreadingHTTPServer
@@ -37,6 +37,8 @@ class Request:
     number: int
     method: str
     path: str
+    headers: Mapping[str, str]
+    """By names in small letters."""
 
 
 class Proxy(ThreadingHTTPServer):
@@ -44,22 +46,24 @@ class Proxy(ThreadingHTTPServer):
 
     daemon_threads = True
 
-    def __init__(self, server: S3Server) -> None:
+    def __init__(self, server: S3Server, *, secure: bool = True) -> None:
         super().__init__((HOST, 0), Handler)
         self.behind = server
         self.fault: Callable[[Request], int | float | None] = lambda _request: None
         self.requests: list[Request] = []
         self.lock = threading.Lock()
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(server.tls.certificate, server.tls.key)
-        # The handshake belongs to the thread of the connection, not to the one that accepts.
-        self.socket = context.wrap_socket(self.socket, server_side=True, do_handshake_on_connect=False)
+        self.secure = secure
+        if secure:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(server.tls.certificate, server.tls.key)
+            # The handshake belongs to the thread of the connection, not to the one that accepts.
+            self.socket = context.wrap_socket(self.socket, server_side=True, do_handshake_on_connect=False)
         self.trusted = ssl.create_default_context(cafile=str(server.tls.authority))
 
     def location(self, direct: StoreLocation) -> StoreLocation:
         """The same store, by way of here."""
         assert direct.s3
-        endpoint = f"https://localhost:{self.server_address[1]}"
+        endpoint = f"http{'s' if self.secure else ''}://localhost:{self.server_address[1]}"
         return direct.model_copy(update={"s3": direct.s3.model_copy(update={"endpoint": endpoint})})
 
     def handle_error(self, request: object, client_address: object) -> None:
@@ -77,7 +81,8 @@ class Handler(FrontHandler):
 
     def do(self) -> None:
         with self.server.lock:
-            request = Request(len(self.server.requests), self.command, self.path)
+            headers = {name.lower(): value for name, value in self.headers.items()}
+            request = Request(len(self.server.requests), self.command, self.path, headers)
             self.server.requests.append(request)
         fault = self.server.fault(request)
         length = int(self.headers.get("content-length", "0"))
@@ -98,7 +103,7 @@ class Handler(FrontHandler):
 
 
 @contextmanager
-def s3_faults(server: S3Server) -> Iterator[Proxy]:
-    """A proxy in front of the server, without faults to begin with."""
-    with serving(Proxy(server)) as proxy:
+def s3_faults(server: S3Server, *, secure: bool = True) -> Iterator[Proxy]:
+    """A proxy in front of the server, without faults to begin with; speaks plain HTTP unless it is to be `secure`."""
+    with serving(Proxy(server, secure=secure)) as proxy:
         yield proxy

@@ -67,6 +67,12 @@ class BucketStore(Store):
                 obstore.put(self._bucket, key, content, mode="create")
             except AlreadyExistsError as error:
                 raise ObjectExists(path) from error
+            except BaseError as error:
+                trouble = bucket_error(self.name, path, error)
+                if trouble is not None and trouble.reason == "ObjectLocked":
+                    # Only what is there can be held: some servers look at the lock before they look at If-None-Match.
+                    raise ObjectExists(path) from error
+                raise
 
     def put_stream(self, path: str, chunks: Iterable[bytes], *, at_most: int = 64 << 30) -> None:
         part_bytes = max(PART_BYTES, -(-at_most // MOST_PARTS))
@@ -161,6 +167,11 @@ class BucketStore(Store):
                 obstore.delete(self._bucket, self._key(path))
             except FileNotFoundError:  # Azure and Google say so; it may be the bucket that does not exist
                 self.head(path)
+
+    def keeps_versions(self, path: str) -> bool:
+        with self._failures(path):
+            version = obstore.head(self._bucket, self._key(path)).get("version")
+        return self._opened.tells_versions and version not in (None, "null")
 
     def _key(self, path: str) -> str:
         return join(self._prefix, safe_path(path))

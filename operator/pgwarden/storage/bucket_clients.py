@@ -36,6 +36,8 @@ class Bucket:
     connect: Callable[[], Client]
     """Raises TaskError: CredentialsMissing, CertificateNotTrusted, StoreMisconfigured."""
     credential_files: tuple[Path, ...]
+    tells_versions: bool = True
+    """Whether an object has a version only where the bucket keeps versions; Google gives one to each object."""
 
 
 def s3_bucket(location: S3Location) -> Bucket:
@@ -83,7 +85,7 @@ def gcs_bucket(location: GCSLocation) -> Bucket:
         except BaseError as error:
             raise _unusable(name, "is no service account's key in JSON") from error
 
-    return Bucket(name, connect, files)
+    return Bucket(name, connect, files, tells_versions=False)
 
 
 def azure_bucket(location: AzureLocation) -> Bucket:

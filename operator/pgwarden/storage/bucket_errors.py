@@ -38,6 +38,16 @@ _DENIED = Meaning(
     "denies access",
     "Let these credentials get, put, list and delete objects below the prefix, and abort multipart uploads.",
 )
+_LOCKED = Meaning(
+    "ObjectLocked",
+    "holds what is in it (object lock, or a retention rule)",
+    "This is as it should be where objects are to be safe from everybody: delete them when that has run out.",
+)
+_CLOCK = Meaning(
+    "ClockSkewed",
+    "says that the clock of the node and its own are too far apart",
+    "Set the node's clock right (NTP), or the server's: requests are signed with the time.",
+)
 _REGION = Meaning("StoreMisconfigured", "belongs to another region", "Set the region in the BackupStore.")
 _BUSY = Meaning(
     "StoreUnreachable",
@@ -54,7 +64,7 @@ CODES = {
     "AuthorizationFailure": _DENIED,
     "AuthorizationHeaderMalformed": _REGION,
     "AuthorizationPermissionMismatch": _DENIED,
-    "BlobImmutableDueToPolicy": _DENIED,
+    "BlobImmutableDueToPolicy": _LOCKED,
     "ContainerBeingDeleted": _BUCKET,
     "ContainerNotFound": _BUCKET,
     "ExpiredToken": _KEYS,
@@ -69,7 +79,8 @@ CODES = {
     "PermanentRedirect": _REGION,
     "OperationTimedOut": _BUSY,
     "QuotaExceeded": _FULL,
-    "RequestTimeTooSkewed": _KEYS,
+    "RequestTimeTooSkewed": _CLOCK,
+    "RetentionPolicyNotMet": _LOCKED,
     "ServerBusy": _BUSY,
     "ServiceUnavailable": _BUSY,
     "SignatureDoesNotMatch": _KEYS,
@@ -82,8 +93,13 @@ STATUSES = {"401": _KEYS, "403": _DENIED, "500": _BUSY, "502": _BUSY, "503": _BU
 
 _CODE = re.compile(r"<Code>(\w+)</Code>")
 _MESSAGE = re.compile(r"<Message>([^<]{0,500})</Message>")
+# Several objects are deleted by one request, which succeeds as a whole: what became of each stands in its answer.
+_CODE_OF_ONE = re.compile(r"request failed for key [^\n]*\(code: (\w+)\)")
+_MESSAGE_OF_ONE = re.compile(r"request failed for key \S+: ([^\n]{0,500}) \(code: \w+\)")
+_HELD = re.compile(r"object lock|retention|immutab|legal hold", re.IGNORECASE)
 _STATUS = re.compile(r"non-2xx status code: (\d{3})")
 _CERTIFICATE = re.compile(r"InvalidCertificate\(\s*(\w+)")
+_DATES = re.compile("NotValidYet|Expired")
 _NO_IDENTITY = re.compile(
     r"instance.metadata|metadata\.google\.internal|169\.254\.169\.254|InstanceCredential|ImdsManaged"
 )
@@ -100,11 +116,13 @@ _UNREACHABLE = (
 def bucket_error(store: str, path: str, error: Exception) -> TaskError | None:
     """The TaskError for an error of the client library; None when it only says that the object does not exist."""
     text = str(error)
-    code, status = _found(_CODE, text), _found(_STATUS, text)
+    code, status = _found(_CODE, text) or _found(_CODE_OF_ONE, text), _found(_STATUS, text)
     if code in ("NoSuchKey", "BlobNotFound") or (status == "404" and not code):
         return None
-    said = html.unescape(_found(_MESSAGE, text))
+    said = html.unescape(_found(_MESSAGE, text) or _found(_MESSAGE_OF_ONE, text))
     meaning = CODES.get(code) or STATUSES.get(status)
+    if meaning is _DENIED and _HELD.search(said):
+        meaning = _LOCKED
     if meaning is not None:
         detail = " ".join(part for part in (code, said) if part) or f"HTTP status {status}"
         return TaskError(
@@ -140,10 +158,12 @@ def bucket_error(store: str, path: str, error: Exception) -> TaskError | None:
 
 
 def certificate_not_trusted(store: str, trouble: str) -> TaskError:
+    dates = "Look at the node's clock and at the certificate's dates. "
     return TaskError(
         "CertificateNotTrusted",
         f"the certificate of the {store} is not trusted: {trouble}",
-        remedy="Put the certificate of the authority that signed it into the BackupStore's CA Secret or ConfigMap; "
+        remedy=(dates if _DATES.search(trouble) else "")
+        + "Put the certificate of the authority that signed it into the BackupStore's CA Secret or ConfigMap; "
         "the endpoint's name must stand in the certificate.",
     )
 

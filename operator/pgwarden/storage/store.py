@@ -45,7 +45,8 @@ class Space:
 
 class Store(ABC):
     """Every method may raise TaskError: StoreUnreachable, StoreCredentialsRejected, BucketNotFound,
-    CertificateNotTrusted, StoreFull, StoreReadOnly, StoreAccessDenied, StoreFailed, ClaimMissing, UnsafePath.
+    CertificateNotTrusted, StoreFull, StoreReadOnly, StoreAccessDenied, ObjectLocked, ClockSkewed, StoreFailed,
+    ClaimMissing, UnsafePath.
     """
 
     name: str
@@ -90,6 +91,10 @@ class Store(ABC):
     def remove_empty(self, folder: str) -> None:
         """Removes a folder in which no objects are left, where folders are more than parts of names."""
         return
+
+    def keeps_versions(self, path: str) -> bool:
+        """Whether a deletion of this object would only hide it, as far as the store tells."""
+        return False
 
     def space(self) -> Space | None:
         """Free and total bytes where the store has a size, None for buckets."""

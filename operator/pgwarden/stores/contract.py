@@ -25,3 +25,10 @@ class ProbeStoreReport(Report):
     """Free space of a claim; None for a bucket."""
     total_bytes: int | None = None
     """Size of a claim; None for a bucket."""
+    kept: str = ""
+    """What the store said when the object was to be deleted; empty when it did that."""
+    kept_reason: str = ""
+    versions: bool = False
+    """Whether a deletion only hides an object."""
+    clock_skew_seconds: float = 0.0
+    """By how much the store's clock is ahead of the node's; negative when it is behind."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from pgwarden.api.conditions import Judgment, Truth, find, in_progress, judge, ready, stalled
-from pgwarden.api.quantities import human_bytes, rounded
+from pgwarden.api.quantities import human_bytes, human_seconds, rounded
 from pgwarden.api.status import Attempt
 from pgwarden.clusters.access import Obstacle
 from pgwarden.jobs.attempts import Decision, Verdict, decide
@@ -20,6 +20,10 @@ from pgwarden.stores.contract import ProbeStoreReport
 from pgwarden.stores.resource import BackupStore, BackupStoreStatus
 
 WRITABLE = "Writable"
+DELETABLE = "Deletable"
+CLOCK_AGREES = "ClockAgrees"
+MOST_SKEW_SECONDS = 60.0
+"""S3 and Azure refuse requests from 15 minutes on; by then it should be known for a while."""
 FAILED_AGAIN_SECONDS = 60.0
 FAILED_AGAIN_AT_MOST_SECONDS = 900.0
 ATTEMPTS_PER_PROBE = 3
@@ -97,20 +101,58 @@ def by_decision(
         return concluded(store, status, judgments, again_after=decision.seconds)
     if decision.verdict == Verdict.SUCCEEDED:
         status = probed(status, store, now, observed.probe_interval_seconds)
-        status = status.model_copy(update=free_space(report_of(ProbeStoreReport, decision.result)))
-        message = "an object was written, read, listed and deleted"
-        return concluded(
-            store,
-            status,
-            [*ready("Probed", message), judge(WRITABLE, True, "Probed", message)],
-            again_after=observed.probe_interval_seconds,
-        )
+        report = report_of(ProbeStoreReport, decision.result)
+        status = status.model_copy(update=free_space(report))
+        return concluded(store, status, succeeded(report), again_after=observed.probe_interval_seconds)
     again = after_failure(store, now)
     status = probed(status, store, now, again)
     judgments = [judge(WRITABLE, False, decision.reason, decision.message)]
     if not in_force(store):
         judgments += stalled(decision.reason, decision.message)
     return concluded(store, status, judgments, again_after=again)
+
+
+def succeeded(report: ProbeStoreReport | None) -> list[Judgment]:
+    """Judgments after a probe that could write, read and list."""
+    kept = report is not None and report.kept
+    message = "an object was written, read and listed" if kept else "an object was written, read, listed and deleted"
+    judgments = [*ready("Probed", message), judge(WRITABLE, True, "Probed", message)]
+    return judgments if report is None else [*judgments, deletable(report), clock_agrees(report)]
+
+
+def deletable(report: ProbeStoreReport) -> Judgment:
+    """The condition Deletable: backups are taken in any case, but does the store ever get smaller?"""
+    if report.kept_reason == "ObjectLocked":
+        message = (
+            f"{report.kept}. Backups are safe from everybody until the lock runs out, and retention deletes them "
+            "at its first turn after that: let the lock be no longer than the policy's window, or make room for more"
+        )
+        return judge(DELETABLE, False, "ObjectLocked", message)
+    if report.kept:
+        message = (
+            f"{report.kept}. Backups can be written, and retention can delete none: allow these credentials to delete "
+            "below the prefix, or let a lifecycle rule of the bucket delete, well after the policy's window"
+        )
+        return judge(DELETABLE, False, report.kept_reason, message)
+    if report.versions:
+        message = (
+            "the bucket keeps versions: what retention deletes is hidden, and can be had back. Give the bucket a "
+            "lifecycle rule that removes noncurrent versions after some days, or it only grows"
+        )
+        return judge(DELETABLE, True, "KeepsVersions", message)
+    return judge(DELETABLE, True, "Deleted", "an object that was deleted is gone")
+
+
+def clock_agrees(report: ProbeStoreReport) -> Judgment:
+    """The condition ClockAgrees: times of objects decide what is old enough to be swept, and sign requests."""
+    skew = report.clock_skew_seconds
+    if abs(skew) <= MOST_SKEW_SECONDS:
+        return judge(CLOCK_AGREES, True, "Agrees", "the store's clock and the node's agree to the minute")
+    message = (
+        f"the store's clock is {human_seconds(abs(skew) // 60 * 60)} {'ahead of' if skew > 0 else 'behind'} that of "
+        "the node that probed it. Set the wrong one right (NTP): S3 and Azure refuse requests from 15 minutes on"
+    )
+    return judge(CLOCK_AGREES, False, "ClockSkewed", message)
 
 
 def after_failure(store: BackupStore, now: datetime) -> float:
@@ -173,8 +215,12 @@ def free_space(report: ProbeStoreReport | None) -> dict[str, object]:
 def concluded(
     store: BackupStore, status: BackupStoreStatus, judgments: list[Judgment], again_after: float | None = None
 ) -> StorePlan:
-    """A plan with an Event where Writable turned."""
+    """A plan with an Event where Writable turned, and where the clocks or a deletion give reason to."""
     notices = told(judgments, store.status, WRITABLE) if known(judgments) else []
+    bad = {judgment.type for judgment in judgments if judgment.status == Truth.FALSE}
+    notices += [
+        notice for type_ in (DELETABLE, CLOCK_AGREES) if type_ in bad for notice in told(judgments, store.status, type_)
+    ]
     return StorePlan(status=status, judgments=judgments, notices=notices, again_after=again_after)
 
 
