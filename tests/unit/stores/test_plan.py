@@ -30,6 +30,7 @@ from tests.support.objects import (
     bucket_store,
     claim_store,
     condition,
+    conditions_of,
     ended_job,
     failure,
     job_state,
@@ -161,3 +162,38 @@ def test_an_event_tells_when_a_store_turns() -> None:
     assert [(notice.reason, notice.warning) for notice in turned.notices] == [("BucketNotFound", True)]
     assert plan(probed(), ObservedStore(ABSENT), NOW).notices == []
     assert said(turned.judgments, "Writable") == ("False", "BucketNotFound")
+
+
+@pytest.mark.parametrize(
+    ("report", "deletable", "words"),
+    [
+        ({}, ("True", "Deleted"), "gone"),
+        ({"versions": True}, ("True", "KeepsVersions"), "lifecycle rule"),
+        ({"kept": "held until May", "keptReason": "ObjectLocked"}, ("False", "ObjectLocked"), "held until May"),
+        ({"kept": "denied", "keptReason": "StoreAccessDenied"}, ("False", "StoreAccessDenied"), "retention can delete"),
+    ],
+)
+def test_a_store_that_deletes_nothing_is_writable_and_says_what_that_means(
+    report: dict[str, Any], deletable: tuple[str, str], words: str
+) -> None:
+    told = success(reachable=True, writable=True, **report)
+    before = claim_store(status=FIRST)
+    result = plan(before, ObservedStore(ended_job(told)), NOW)
+    assert kstatus(result.judgments) == IN_FORCE
+    assert said(result.judgments, "Writable") == ("True", "Probed")
+    assert said(result.judgments, "Deletable") == deletable
+    assert words in conditions_of(written(result, before))["Deletable"].message
+    assert [notice.reason for notice in result.notices if notice.warning] == [deletable[1]] * (deletable[0] == "False")
+
+
+@pytest.mark.parametrize(
+    ("skew", "agrees", "words"),
+    [(0.0, "True", ""), (59.0, "True", ""), (-59.0, "True", ""), (601.0, "False", "10m ahead of"),
+     (-130.0, "False", "2m behind")],
+)  # fmt: skip
+def test_a_clock_that_is_off_is_told_with_direction_and_amount(skew: float, agrees: str, words: str) -> None:
+    before = claim_store(status=FIRST)
+    told = success(reachable=True, writable=True, clockSkewSeconds=skew)
+    result = plan(before, ObservedStore(ended_job(told)), NOW)
+    assert said(result.judgments, "ClockAgrees")[0] == agrees
+    assert words in conditions_of(written(result, before))["ClockAgrees"].message
