@@ -174,14 +174,14 @@ class ExpiryKeeper:
         store: BackupStore | None,
         others: Sequence[DatabaseBackup],
     ) -> Obstacle | None:
-        """Why the archive cannot be judged now. A store that nothing can be written to may be one that is full."""
+        """Why the archive cannot be judged now."""
         spec, namespace = backup.spec, backup.metadata.namespace
         if cluster is None:
             return Obstacle(
                 "ClusterNotFound", f"there is no DatabaseCluster {spec.cluster_ref.name}, whose archive it is"
             )
-        held = store_obstacle(store, spec.store_ref.name)
-        if store is None or (held is not None and held.reason != "StoreNotWritable"):
+        held = store_obstacle(store, spec.store_ref.name, frees=True)
+        if store is None or held is not None:
             return held
         if self.in_use(namespace, others) is None:
             return Obstacle("RestoreUndecided", "a restore has not found out yet which backups it needs")

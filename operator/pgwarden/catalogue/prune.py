@@ -111,8 +111,7 @@ def prune(
     result = Pruned(PruneReport(dry_run=dry_run, held=retention.held))
     segment_bytes = archive.wal.segment_bytes
     if not dry_run and archive.wal.checkpoint is not None:
-        left = reduced(archive.wal.checkpoint, retention.wal)
-        write_checkpoint(store, folder, left, replace=left != archive.wal.checkpoint)
+        announce(deletion, folder, archive.wal.checkpoint, reduced(archive.wal.checkpoint, retention.wal))
     result.gone = delete_backups(deletion, archive, retention.expired)
     before = deletion.bytes
     result.report.wal_objects = sum(
@@ -135,6 +134,23 @@ def prune(
     report.backup_ids = [backup.backup_id for backup in result.gone[:NAMED]]
     report.refused, report.refusal = deletion.refused, deletion.refusal
     return result
+
+
+def announce(deletion: Deletion, folder: str, before: Checkpoint, after: Checkpoint) -> None:
+    """Has the newest checkpoint tell of no more than there will be. Raises what `Store` raises.
+
+    A full store takes no new one; then all of them go, and the next look lists everything once.
+    """
+    store = deletion.store
+    try:
+        write_checkpoint(store, folder, after, replace=after != before)
+    except TaskError as error:
+        if error.reason != "StoreFull":
+            raise
+        numbers = checkpoint_numbers(store.list(layout.join(folder, layout.CATALOGUE_FOLDER)))
+        listed = [ObjectInfo(layout.checkpoint_object(folder, number), 0) for number in numbers]
+        if deletion.delete(listed) < len(listed):
+            raise
 
 
 def delete_backups(deletion: Deletion, archive: Archive, going: Iterable[StoredBackup]) -> list[StoredBackup]:

@@ -205,7 +205,7 @@ class PolicyController:
         backups: dict[str, DatabaseBackup],
     ) -> str:
         """Why the archive cannot be looked after now; empty when it can."""
-        held = store_obstacle(store, policy.spec.store_ref.name)
+        held = store_obstacle(store, policy.spec.store_ref.name, frees=True)
         if held is not None or cluster is None or store is None:
             return held.message if held is not None else "there is no DatabaseCluster"
         if read_by_restores(restores, backups) is None:

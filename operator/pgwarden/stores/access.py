@@ -43,8 +43,9 @@ def describe(store: BackupStore) -> str:
     return ""
 
 
-def obstacle(store: BackupStore | None, name: str) -> Obstacle | None:
-    """What keeps work with a store from beginning now, if anything does."""
+def obstacle(store: BackupStore | None, name: str, *, frees: bool = False) -> Obstacle | None:
+    """What keeps work with a store from beginning now, if anything does; a full one does not, where the work `frees`
+    room."""
     if store is None:
         return Obstacle("StoreNotFound", f"there is no BackupStore {name} in this namespace; create it")
     if store.spec.suspend:
@@ -52,7 +53,7 @@ def obstacle(store: BackupStore | None, name: str) -> Obstacle | None:
     writable = find(store.status.conditions, "Writable")
     if writable is None or writable.status == Truth.UNKNOWN:
         return Obstacle("StoreNotProbed", f"BackupStore {name} has not been probed yet")
-    if writable.status == Truth.FALSE:
+    if writable.status == Truth.FALSE and not (frees and writable.reason == "StoreFull"):
         return Obstacle(
             "StoreNotWritable", f"BackupStore {name} is not writable ({writable.reason}): {writable.message}"
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -9,13 +10,16 @@ import pytest
 
 from pgwarden.api.wal import format_lsn, parse_lsn
 from pgwarden.backups.record import BackupRecord
+from pgwarden.catalogue.continuity import UNSETTLED, WORTH_WRITING
 from pgwarden.catalogue.contract import What
 from pgwarden.jobs.errors import TaskError
+from pgwarden.jobs.files import ClaimLocation, StoreLocation
 from pgwarden.storage import layout
 from pgwarden.storage.archive import adopt_archive
 from tests.support.agent_process import AgentProcess
 from tests.support.archive import ARCHIVE, NEWEST_ONLY, SEGMENT, Archived, segments
 from tests.support.backups import IDENTITY, backup_task, download, restored_by_hand, run_backup, take_backup
+from tests.support.filesystem import small_filesystem
 from tests.support.postgres import PostgresServer, wait_until
 from tests.support.s3 import s3_server
 
@@ -137,6 +141,34 @@ def test_a_killed_prune_leaves_nothing_listed_that_is_not_whole_and_the_next_one
     assert {name for name in left if name.startswith(("wal/", "checksums/"))} == of_segments(
         list(segments(1, parse_lsn(newest.start_lsn), parse_lsn(newest.stop_lsn)))
     )
+
+
+def test_a_full_store_is_emptied(server: PostgresServer) -> None:
+    with small_filesystem(160) as mount:
+        archived = Archived(StoreLocation(claim=ClaimLocation(path=str(mount))))
+        _, second = back_up(archived, server, 2)
+        # More WAL than is worth a checkpoint; what lies before the second backup goes.
+        for name in segments(1, 0, (UNSETTLED + WORTH_WRITING + 8) * SEGMENT):
+            archived.store.put(layout.segment_object(ARCHIVE, name, encrypted=False), b"wal")
+        archived.report(What.SUMMARIZE)
+        assert any(name.startswith("catalogue/") for name in archived.names()), "there is a checkpoint to be replaced"
+        fill(mount)
+        with pytest.raises(TaskError) as full:
+            archived.store.put("anything", b"content")
+        assert full.value.reason == "StoreFull"
+        result, _ = archived.run(What.PRUNE, retention=NEWEST_ONLY)
+        assert result.reason == "Pruned", result.message
+        assert archived.states() == {second.backup_id: "Restorable"}
+        archived.store.put("anything", b"content")
+
+
+def fill(mount: Path) -> None:
+    """Takes the last byte of a file system."""
+    with (mount / "ballast").open("wb", buffering=0) as ballast:
+        for size in (1 << 20, 4096, 1):
+            with suppress(OSError):
+                while ballast.write(bytes(size)):
+                    pass
 
 
 def test_refused_deletions_are_told_and_leave_backups_whole(server: PostgresServer) -> None:

@@ -170,6 +170,19 @@ async def test_in_another_store_the_archive_begins_with_a_full(it: World) -> Non
     assert (new["spec"]["type"], new["spec"]["storeRef"]) == ("Full", {"name": "elsewhere"})
 
 
+async def test_a_full_store_is_looked_after_all_the_same(it: World) -> None:
+    await it.look()
+    it.finish(*it.backups)
+    it.now += timedelta(minutes=2)
+    it.put(claim_store(status={"conditions": [condition("Writable", "False", "StoreUnreachable")]}))
+    await it.look()
+    assert not it.status.get("attempts")
+    it.put(claim_store(status={"conditions": [condition("Writable", "False", "StoreFull")]}))
+    await it.look()
+    assert it.status["catalogue"]["what"] == "prune"
+    assert len(it.status["attempts"]) == 1
+
+
 async def test_a_look_that_is_refused_makes_the_policy_no_less_ready(it: World) -> None:
     await it.look()
     it.finish(*it.backups)
