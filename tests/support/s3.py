@@ -55,6 +55,8 @@ class S3Server:
     data: Path
     versions: Path | None = None
     """Where versions of objects are kept; without it none are."""
+    most_parts: int = 10_000
+    """Of one object."""
     virtual_domain: str = ""
     """Buckets are named in front of this host, where it is set."""
     process: subprocess.Popen[bytes] | None = None
@@ -68,6 +70,7 @@ class S3Server:
         command = [versitygw(), "--port", f"{HOST}:{self.port}", "--quiet"]
         command += ["--cert", str(self.tls.certificate), "--key", str(self.tls.key)]
         command += ["--readonly"] if read_only else []
+        command += ["--mp-max-parts", str(self.most_parts)]
         command += ["--virtual-domain", self.virtual_domain] if self.virtual_domain else []
         backend = ["posix", *(["--versioning-dir", str(self.versions)] if self.versions else []), str(self.data)]
         log = (self.folder / "log").open("ab")
@@ -139,7 +142,9 @@ class S3Server:
 
 
 @contextmanager
-def s3_server(data: Path | None = None, *, versions: bool = False, virtual_domain: str = "") -> Iterator[S3Server]:
+def s3_server(
+    data: Path | None = None, *, versions: bool = False, most_parts: int = 10_000, virtual_domain: str = ""
+) -> Iterator[S3Server]:
     """A running server with the bucket "backups"; `data` puts its objects elsewhere (a small file system, say)."""
     folder = Path(tempfile.mkdtemp(prefix="pgw-s3-"))
     names = ["localhost", *([f"{BUCKET}.{virtual_domain}"] if virtual_domain else [])]
@@ -150,7 +155,7 @@ def s3_server(data: Path | None = None, *, versions: bool = False, virtual_domai
     kept = folder / "versions" if versions else None
     if kept is not None:
         kept.mkdir()
-    server = S3Server(folder, free_port(), tls, data, kept, virtual_domain)
+    server = S3Server(folder, free_port(), tls, data, kept, most_parts, virtual_domain)
     try:
         server.create_bucket()
         server.start()

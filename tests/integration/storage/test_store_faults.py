@@ -148,3 +148,36 @@ def test_two_clusters_share_a_store(postgres17: PostgresServer, s3: S3Server) ->
     assert refused.reason == "ArchiveBelongsToAnother"
     for report in (first, second):
         assert stored_record(store, report.location).backup_id == report.backup_id
+
+
+def test_an_object_needs_no_more_parts_than_the_server_takes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The server takes 5 parts, as S3 takes 10,000: the parts of what may become large are larger from the first."""
+    monkeypatch.setattr("pgwarden.storage.bucket.MOST_PARTS", 5)
+    content = [os.urandom(1 << 20)] * 64
+    with s3_server(most_parts=5) as server, s3_faults(server) as proxy:
+        store = open_store(proxy.location(server.location()))
+        store.put_stream("large", content, at_most=64 << 20)
+        sent = [request.path for request in proxy.requests if "partNumber=" in request.path]
+        assert len(sent) == 5
+        assert b"".join(store.read("large")) == b"".join(content)
+        # The server does enforce its limit; it closes the connection while the part is still on its way.
+        with pytest.raises(TaskError):
+            store.put_stream("larger-than-told", content, at_most=32 << 20)
+        assert [info.path for info in store.list("")] == ["large"]
+
+
+def test_a_backup_larger_than_one_objects_parts_is_cut_into_several(
+    postgres17: PostgresServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With 3 parts of 8 MiB an object ends at 24 MiB, and the backup is larger than that."""
+    monkeypatch.setattr("pgwarden.storage.bucket.MOST_PARTS", 3)
+    postgres17.execute(
+        "CREATE TABLE many_parts AS SELECT gen_random_uuid() a, gen_random_uuid() b FROM generate_series(1, 1000000)"
+    )
+    with s3_server(most_parts=3) as server:
+        location = server.location()
+        report, record = take_backup(postgres17.address(), location, object_bytes=16 << 20)
+        assert report.stored_bytes > 24 << 20
+        for stored in record.objects:
+            verify_object(open_store(location), f"{report.location}/{stored.path}", stored)
+    postgres17.execute("DROP TABLE many_parts")
