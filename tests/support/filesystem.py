@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 
@@ -23,6 +23,15 @@ def small_filesystem(megabytes: int) -> Iterator[Path]:
             yield mount
         finally:
             subprocess.run(["umount", mount], check=True)
+
+
+def fill(mount: Path) -> None:
+    """Takes the last byte of a file system."""
+    with (mount / "ballast").open("wb", buffering=0) as ballast:
+        for size in (1 << 20, 4096, 1):
+            with suppress(OSError):
+                while ballast.write(bytes(size)):
+                    pass
 
 
 def remount(mount: Path, mode: str) -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import random
 import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -17,8 +20,9 @@ from pgwarden.jobs.task import Outcome
 from pgwarden.storage.encryption import read_identities
 from pgwarden.storage.objects import read_object, verify_object
 from pgwarden.storage.store import open_store
+from tests.integration.backups.conftest import DIGEST
 from tests.support.age import AgeKey, new_age_key
-from tests.support.agent_process import AgentProcess
+from tests.support.agent_process import PROGRAM, AgentProcess
 from tests.support.backups import (
     backup_task,
     download,
@@ -28,7 +32,7 @@ from tests.support.backups import (
     stored_record,
     take_backup,
 )
-from tests.support.filesystem import remount, small_filesystem
+from tests.support.filesystem import fill, remount, small_filesystem
 from tests.support.postgres import PostgresServer, as_server_user, bin_dir, wait_until
 from tests.support.s3 import S3Server, s3_server
 
@@ -63,6 +67,53 @@ def test_a_killed_agent_leaves_nothing_listed_and_the_next_attempt_succeeds(
     for stored in stored_record(store, report.location).objects:
         assert stored.path.startswith("attempt-2-")
         verify_object(open_store(store), f"{report.location}/{stored.path}", stored)
+
+
+def test_attempts_that_are_killed_at_any_moment_leave_nothing_listed_and_the_last_one_restores(
+    loaded: tuple[PostgresServer, str], claim: StoreLocation, tmp_path: Path
+) -> None:
+    server, database = loaded
+    before = server.query(DIGEST, database)
+    task = backup_task(server.address(), claim, max_rate_kib=SLOW, object_bytes=2 << 20)
+    for number in range(1, 6):
+        agent = AgentProcess(envelope(task.model_copy(update={"attempt": number})), tmp_path / f"agent-{number}")
+        agent.wait_until_it_says('"step":"preparing"')
+        # Another moment each time: in the middle of what it does.
+        agent.let_run(random.uniform(0, 2))
+        assert agent.process.poll() is None, f"it ended before it was killed: {agent.output}"
+        agent.kill()
+        assert committed(claim) == []
+        wait_until(lambda: no_slot_left(server), "the killed agent's slot still holds WAL")
+    last = run_backup(task.model_copy(update={"attempt": 6, "max_rate_kib": 0}))
+    assert last.outcome == Outcome.SUCCEEDED, last.message
+    report = BackupReport.model_validate(last.report)
+    record = stored_record(claim, report.location)
+    assert {stored.path.split("/")[0].rsplit("-", 1)[0] for stored in record.objects} == {"attempt-6"}
+    with restored_by_hand(record, download(claim, report.location, tmp_path / "files"), server.major) as copy:
+        assert copy.query(DIGEST, database) == before
+
+
+def test_a_full_disk_of_the_node_costs_the_answer_and_not_the_backup(
+    loaded: tuple[PostgresServer, str], s3: S3Server, tmp_path: Path
+) -> None:
+    server, _ = loaded
+    store = s3.location(s3.new_bucket())
+    task = backup_task(server.address(), store)
+    (tmp_path / "task.json").write_text(envelope(task).model_dump_json(by_alias=True))
+    with small_filesystem(2) as disk:
+        fill(disk)
+        done = subprocess.run(
+            [sys.executable, "-c", PROGRAM, tmp_path / "task.json", disk / "termination-log"],
+            env={**os.environ, "PYTHONPATH": str(Path("operator").resolve()), "TMPDIR": str(disk)},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    assert "No space left on device" in done.stderr, "the answer could not be written"
+    assert len(committed(store)) == 1, "nothing else is ever put on a disk"
+    again = run_backup(task.model_copy(update={"attempt": 2}))
+    assert BackupReport.model_validate(again.report).repeated, again.message
+    assert len(committed(store)) == 1
 
 
 def test_sigterm_ends_it_within_seconds_with_nothing_listed(

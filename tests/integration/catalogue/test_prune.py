@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -19,7 +18,7 @@ from pgwarden.storage.archive import adopt_archive
 from tests.support.agent_process import AgentProcess
 from tests.support.archive import ARCHIVE, NEWEST_ONLY, SEGMENT, Archived, segments
 from tests.support.backups import IDENTITY, backup_task, download, restored_by_hand, run_backup, take_backup
-from tests.support.filesystem import small_filesystem
+from tests.support.filesystem import fill, small_filesystem
 from tests.support.postgres import PostgresServer, wait_until
 from tests.support.s3 import s3_server
 
@@ -160,15 +159,6 @@ def test_a_full_store_is_emptied(server: PostgresServer) -> None:
         assert result.reason == "Pruned", result.message
         assert archived.states() == {second.backup_id: "Restorable"}
         archived.store.put("anything", b"content")
-
-
-def fill(mount: Path) -> None:
-    """Takes the last byte of a file system."""
-    with (mount / "ballast").open("wb", buffering=0) as ballast:
-        for size in (1 << 20, 4096, 1):
-            with suppress(OSError):
-                while ballast.write(bytes(size)):
-                    pass
 
 
 def test_refused_deletions_are_told_and_leave_backups_whole(server: PostgresServer) -> None:
