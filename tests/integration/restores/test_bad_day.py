@@ -149,3 +149,27 @@ def test_after_each_trouble_every_transaction_is_there_at_every_moment(major: in
             own = owned_folder(volume / f"after-{number}")
             assert restored(major, own, store, TargetPoint(lsn=position)) == rows, TROUBLES[number].__name__
         assert restored(major, owned_folder(volume / "latest"), store, TargetPoint(latest=True)) == ends[-1][1]
+
+
+@pytest.mark.timeout(300)
+def test_after_a_failover_what_either_server_acknowledged_is_there(major: int, folder: Path, volume: Path) -> None:
+    with begun(major, folder) as day:
+        standby = day.server.create_standby({})
+        try:
+            day.archiver.configure(archiver_settings(day.settings.store, day.server.address(), standby.address()))
+            day.write()
+            day.over()
+            before = day.marks[-1]
+            standby.wait_for_replay_of(day.server)
+            day.server.stop("immediate")
+            standby.promote()
+            day.server = standby
+            day.write()
+            day.over()
+            day.archiver.kill()
+        finally:
+            standby.destroy()
+        store = mounted(day.s3.location(), owned_folder(folder / "secrets"))
+        assert restored(major, owned_folder(volume / "latest"), store, TargetPoint(latest=True)) == day.marks[-1][1]
+        at_the_failover = TargetPoint(lsn=before[0])
+        assert restored(major, owned_folder(volume / "before"), store, at_the_failover) == before[1]
