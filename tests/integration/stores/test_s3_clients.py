@@ -6,9 +6,6 @@ import os
 import ssl
 import subprocess
 import sys
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -20,6 +17,7 @@ from pgwarden.jobs.files import StoreLocation
 from pgwarden.storage.store import open_store
 from tests.support.backups import take_backup
 from tests.support.certificates import ServerCertificate
+from tests.support.http_front import serving
 from tests.support.postgres import HOST, PostgresServer
 from tests.support.s3 import ACCESS_KEY, BUCKET, SECRET_KEY, S3Server, s3_server
 from tests.support.s3_faults import s3_faults
@@ -93,7 +91,14 @@ def test_the_bucket_may_stand_in_the_hosts_name(tmp_path: Path) -> None:
     hosts.write_text(f"{HOST} localhost s3.test {BUCKET}.s3.test\n")
     with s3_server(virtual_domain="s3.test") as server:
         location = in_s3(server.location(), endpoint=f"https://s3.test:{server.port}", path_style=False)
-        with_hosts = ["unshare", "--mount", "sh", "-c", 'mount --bind "$0" /etc/hosts && exec "$@"', hosts]
+        with_hosts: list[str | Path] = [
+            "unshare",
+            "--mount",
+            "sh",
+            "-c",
+            'mount --bind "$0" /etc/hosts && exec "$@"',
+            hosts,
+        ]
         done = run_probe(location, *with_hosts)
         assert done.returncode == 0, done.stderr
         assert set(server.objects()) == {"written"}
@@ -141,24 +146,11 @@ class TokenHandler(BaseHTTPRequestHandler):
         self.wfile.write(answer)
 
 
-@contextmanager
-def token_service(tls: ServerCertificate) -> Iterator[TokenService]:
-    service = TokenService(tls)
-    thread = threading.Thread(target=service.serve_forever, name="token-service", daemon=True)
-    thread.start()
-    try:
-        yield service
-    finally:
-        service.shutdown()
-        service.server_close()
-        thread.join()
-
-
 def test_without_keys_the_pods_web_identity_is_changed_into_some_and_they_sign(s3: S3Server, tmp_path: Path) -> None:
     token = tmp_path / "token"
     token.write_text("the-token-of-the-service-account")
     location = in_s3(s3.location(s3.new_bucket()), access_key_id_file="", secret_access_key_file="")
-    with token_service(s3.tls) as service, s3_faults(s3) as proxy:
+    with serving(TokenService(s3.tls)) as service, s3_faults(s3) as proxy:
         done = run_probe(
             proxy.location(location),
             AWS_ROLE_ARN=ROLE,
