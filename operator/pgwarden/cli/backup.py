@@ -79,7 +79,7 @@ def prune(
     if not dry_run:
         raise TaskError(
             "DryRunOnly",
-            "backups are deleted by their BackupPolicy only: it knows which are being taken, restored or pinned",
+            "backups are deleted by their BackupPolicy only: it knows which are being taken or restored",
             remedy="Add --dry-run to see what would be deleted. To delete more, change the policy's retention.",
         )
     changes = {"window_seconds": parse_age(window)} if window is not None else {}
