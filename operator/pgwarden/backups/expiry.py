@@ -146,10 +146,10 @@ def start(backup: DatabaseBackup, status: DatabaseBackupStatus, observed: Observ
 
 def answered(backup: DatabaseBackup, status: DatabaseBackupStatus, report: ExpiryReport | None) -> BackupPlan:
     """The plan for what the agent has told: gone, or why not."""
-    if report is None:
-        message = "the agent's report cannot be read. Bring operator and agent images to one version"
+    mine = next((each for each in report.refused if each.backup_id == status.backup_id), None) if report else None
+    if report is None or (mine is None and status.backup_id not in report.backup_ids):
+        message = "the agent's report does not tell of it. Bring operator and agent images to one version"
         return said(backup, status, [judge(EXPIRED, False, REPORT_UNREADABLE, message)], ASKED_AGAIN.total_seconds())
-    mine = next((each for each in report.refused if each.backup_id == status.backup_id), None)
     if mine is not None:
         refused = judge(EXPIRED, False, mine.reason, mine.message)
         return said(backup, status, [refused], ASKED_AGAIN.total_seconds())

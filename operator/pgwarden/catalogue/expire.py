@@ -16,7 +16,8 @@ from pgwarden.catalogue.reading import Archive
 from pgwarden.storage.store import Store
 
 NAMED = 5
-SHOWN_TEXT = 400
+REFUSALS = 2
+SHOWN_TEXT = 600
 
 
 @dataclass
@@ -52,7 +53,7 @@ def expire(store: Store, archive: Archive, task: CatalogueTask, progress: Progre
             backups=len(away),
             bytes=deletion.bytes,
             backup_ids=away[:NAMED],
-            refused=[told(stay[each]) for each in task.backups if each in stay][:NAMED],
+            refused=[told(stay[each]) for each in task.backups if each in stay][:REFUSALS],
             refused_count=len(stay),
         ),
         gone,

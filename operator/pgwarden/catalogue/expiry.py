@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence, Set
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
+from pgwarden.api.quantities import human_seconds
 from pgwarden.catalogue.branches import Branch, branches
 from pgwarden.catalogue.chains import restorable
 from pgwarden.catalogue.contents import Catalogue, Kind, StoredBackup
@@ -61,9 +62,9 @@ class Promises:
         for branch, before in self.reachable:
             after = reachable_on(branch, kept, self.catalogue)
             if not all(any(part.start <= each.start and each.end <= part.end for part in after) for each in before):
-                days = timedelta(seconds=self.settings.window_seconds)
+                window = human_seconds(self.settings.window_seconds)
                 return "WindowNeedsIt", (
-                    f"moments of the recovery window ({days}) on timeline {branch.timeline} could not be recovered "
+                    f"moments of the recovery window ({window}) on timeline {branch.timeline} could not be recovered "
                     f"without it. Wait until they have left it, shorten the policy's retention.window, {EARLIER}"
                 )
         fulls = sum(each.kind is Kind.FULL for each in good)
@@ -96,34 +97,38 @@ def judge(
     result = Expiry()
     asked = set(wanted)
     promises = promised(catalogue, settings, now) if settings is not None else None
-    too_new = next((trouble.path for trouble in catalogue.troubles if trouble.reason == "RecordTooNew"), None)
     gone: set[str] = set()
     for backup in deletion_order(each for each in catalogue.backups if each.backup_id in asked):
         name = backup.backup_id
-        children = [each.backup_id for each in catalogue.backups if name in each.chain and each.backup_id not in gone]
-        refusal: tuple[str, str] | None = None
-        if name in in_use:
-            refusal = "InUse", "a restore reads it now. It is asked again by itself when the restore has ended"
-        elif name in pinned:
-            refusal = "Pinned", "it is pinned. Take the pin away first"
-        elif too_new is not None and backup.physical:
-            refusal = (
-                "RecordTooNew",
-                (f"{too_new} was written by a later pgwarden, and may build upon it. Bring pgwarden to that version"),
-            )
-        elif children:
-            refusal = (
-                "NeededByOthers",
-                (f"{few(children)} build upon it. Let those expire as well (spec.expire: true), {EARLIER}"),
-            )
-        elif promises is not None:
-            refusal = promises.broken_without(gone | {name}, backup)
-        if refusal is None:
+        found = held(backup, catalogue, gone, pinned, in_use)
+        if found is None and promises is not None:
+            found = promises.broken_without(gone | {name}, backup)
+        if found is None:
             gone.add(name)
             result.going.append(backup)
         else:
-            result.refused.append(Refusal(name, refusal[0], f"backup {name} stays: {refusal[1]}"))
+            result.refused.append(Refusal(name, found[0], f"backup {name} stays: {found[1]}"))
     return result
+
+
+def held(
+    backup: StoredBackup, catalogue: Catalogue, gone: Set[str], pinned: Set[str], in_use: Set[str]
+) -> tuple[str, str] | None:
+    """Reason and sentence when somebody holds a backup, or one that is not `gone` needs it; else None."""
+    name = backup.backup_id
+    children = [each.backup_id for each in catalogue.backups if name in each.chain and each.backup_id not in gone]
+    too_new = next((trouble.path for trouble in catalogue.troubles if trouble.reason == "RecordTooNew"), None)
+    if name in in_use:
+        return "InUse", "a restore reads it now. It is asked again by itself, every hour, until the restore has ended"
+    if name in pinned:
+        return "Pinned", "it is pinned. Take the pin away first"
+    if too_new is not None and backup.physical:
+        message = f"{too_new} was written by a later pgwarden, and may build upon it. Bring pgwarden to that version"
+        return "RecordTooNew", message
+    if children:
+        message = f"{few(children)} build upon it. Let those expire as well (spec.expire: true), {EARLIER}"
+        return "NeededByOthers", message
+    return None
 
 
 def promised(catalogue: Catalogue, settings: RetentionSettings, now: datetime) -> Promises:

@@ -73,7 +73,7 @@ def test_what_the_window_needs_stays_and_says_why(in_claim: Archived, server: Po
     task = {"backups": [first.backup_id, second.backup_id], "retention": WEEK, "promised": True}
     result, _ = in_claim.run(What.EXPIRE, **task)
     assert result.reason == "ExpiryRefused", result.message
-    assert f"backup {first.backup_id} stays: moments of the recovery window (7 days" in result.message
+    assert f"backup {first.backup_id} stays: moments of the recovery window (7d)" in result.message
     assert {each["reason"] for each in result.report["expiry"]["refused"]} == {"WindowNeedsIt"}
     assert in_claim.names() == before
     assert expire(in_claim, first.backup_id, second.backup_id).backups == 2, "without a policy nothing is promised"

@@ -144,6 +144,8 @@ def test_a_job_that_fails_is_tried_again_and_then_told() -> None:
     assert "it ended" in conditions_of(after)["Expired"].message
     odd, _ = asked(ended_job(success(expiry={"backups": "odd"})))
     assert said(odd.judgments, "Expired") == ("False", "ReportUnreadable")
+    of_another, _ = asked(ended_job(success(expiry={**GONE, "backupIds": ["another"]})))
+    assert said(of_another.judgments, "Expired") == ("False", "ReportUnreadable")
 
 
 def test_what_a_failed_backup_left_is_deleted_and_it_stays_a_failed_one() -> None:

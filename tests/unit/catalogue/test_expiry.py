@@ -54,7 +54,7 @@ def test_a_full_goes_where_wal_leads_from_an_older_one_to_the_same_moments() -> 
 def test_the_backup_that_the_window_begins_with_stays() -> None:
     found = ask(archived_fulls(), "b0001")
     assert (going(found), why(found)) == ([], {"b0001": "WindowNeedsIt"})
-    assert "recovery window (7 days" in found.refused[0].message
+    assert "recovery window (7d)" in found.refused[0].message
     assert "retention.window" in found.refused[0].message
 
 
