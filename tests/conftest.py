@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import pytest
 
-FAULT_FILES = {"test_faults.py", "test_killed.py"}
+FAULT_FILES = {"test_bad_day.py", "test_faults.py", "test_killed.py", "test_store_faults.py"}
 OLDER = "postgres17"
 """Stands in the name of a test on a PostgreSQL that is not the newest."""
 
