@@ -113,7 +113,9 @@ def failed(before: CatalogueStatus, attempts: list[Attempt], decision: Decision,
     status = seen(before, report, now, decision.attempts[-1].start_time) if found else before
     # A check that found something has been made, and is not repeated at once.
     failures = 0 if found else before.failures + 1
-    status = status.model_copy(update={"time": now.replace(microsecond=0), "failures": failures})
+    # What a check writes down does not fit into a full store either: a prune makes room for it.
+    what = What.PRUNE.value if decision.reason == "StoreFull" else status.what
+    status = status.model_copy(update={"time": now.replace(microsecond=0), "failures": failures, "what": what})
     sound = judge(ARCHIVE_SOUND, False if found else None, decision.reason, decision.message)
     return Look(status, attempts, report if found else None, sound=sound)
 

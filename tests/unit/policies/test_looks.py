@@ -137,6 +137,14 @@ def test_a_look_that_failed_leaves_what_was_known_and_is_repeated_less_and_less_
     assert [moment - NOW for moment in waits if moment] == [2 * MINUTE, 4 * MINUTE, 8 * MINUTE, HOUR]
 
 
+def test_a_check_for_which_the_store_is_too_full_gives_way_to_a_prune() -> None:
+    before = under_way(looked(what="verify"))
+    full_store = look(before, job=ended_job(failure("StoreFull"), look_job(before)))
+    assert (full_store.status.what, full_store.status.failures) == ("prune", 1)
+    another = look(before, job=ended_job(failure("StoreUnreachable", retryable=True), look_job(before)))
+    assert another.status.what == "verify"
+
+
 def test_each_look_has_a_job_of_its_own() -> None:
     names = {look_job(each) for each in (policy(), looked(), looked(HOUR), looked(HOUR, failures=1))}
     assert len(names) == 4
