@@ -85,10 +85,14 @@ def wanted_gone(backup: DatabaseBackup, others: Sequence[DatabaseBackup]) -> lis
 
 
 def taken_on_it(backup: DatabaseBackup, others: Sequence[DatabaseBackup]) -> str:
-    """Why it must not be deleted now, or nothing: an incremental is being taken, and nobody knows on which backup."""
+    """Why it must not be deleted now, or nothing: an incremental is being taken, or is to be, on it or on nobody knows
+    which backup."""
+    mine = backup.status.backup_id
     for each in others:
-        begun = bool(each.status.attempts) and not finished(each)
-        if begun and each.spec.type is BackupType.INCREMENTAL and same_archive(backup, each):
+        if finished(each) or each.spec.type is not BackupType.INCREMENTAL or not same_archive(backup, each):
+            continue
+        begun_on_any = bool(each.status.attempts) and not each.spec.parent
+        if begun_on_any or each.spec.parent == mine:
             return f"waits for DatabaseBackup {each.metadata.name} to end: it may be taken on this one"
     return ""
 

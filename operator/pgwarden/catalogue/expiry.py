@@ -16,7 +16,7 @@ from pgwarden.catalogue.branches import Branch, branches
 from pgwarden.catalogue.chains import restorable
 from pgwarden.catalogue.contents import Catalogue, Kind, StoredBackup
 from pgwarden.catalogue.contract import RetentionSettings
-from pgwarden.catalogue.retention import ANY_POSITION, anchor_of, deletion_order, window_end
+from pgwarden.catalogue.retention import ANY_POSITION, anchor_of, deletion_order, is_physical, window_end
 from pgwarden.catalogue.timelines import coverage
 from pgwarden.catalogue.window import reach
 from pgwarden.storage.wal_listing import Range, merged
@@ -117,14 +117,16 @@ def held(
     """Reason and sentence when somebody holds a backup, or one that is not `gone` needs it; else None."""
     name = backup.backup_id
     children = [each.backup_id for each in catalogue.backups if name in each.chain and each.backup_id not in gone]
-    too_new = next((trouble.path for trouble in catalogue.troubles if trouble.reason == "RecordTooNew"), None)
+    unread = next((each for each in catalogue.troubles if each.reason == "RecordTooNew" or is_physical(each)), None)
     if name in in_use:
         return "InUse", "a restore reads it now. It is asked again by itself, every hour, until the restore has ended"
     if name in pinned:
         return "Pinned", "it is pinned. Take the pin away first"
-    if too_new is not None and backup.physical:
-        message = f"{too_new} was written by a later pgwarden, and may build upon it. Bring pgwarden to that version"
-        return "RecordTooNew", message
+    if unread is not None and backup.physical:
+        message = (
+            f"{unread.path} cannot be read ({unread.reason}), and what it tells of may build upon it: mend that first"
+        )
+        return "RecordUnreadable", message
     if children:
         message = f"{few(children)} build upon it. Let those expire as well (spec.expire: true), {EARLIER}"
         return "NeededByOthers", message

@@ -182,6 +182,9 @@ def test_nothing_is_deleted_beneath_an_incremental_that_is_being_taken_nor_begun
     fresh = backup("hourly", type="Incremental")
     begun = backup("hourly", {"attempts": [attempt()], "backupID": backup_id(fresh)}, type="Incremental")
     assert taken_on_it(doomed(), [fresh]) == ""
+    assert "hourly" in taken_on_it(doomed(), [backup("hourly", type="Incremental", parent=ID)])
+    elsewhere = backup("hourly", {"attempts": [attempt()]}, type="Incremental", parent="another")
+    assert taken_on_it(doomed(), [elsewhere]) == ""
     assert "hourly" in taken_on_it(doomed(), [begun])
     at_work = doomed(attempts=[attempt(job=expiry_job(doomed(), 1))])
     assert deleting(at_work)

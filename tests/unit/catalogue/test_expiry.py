@@ -112,12 +112,13 @@ def test_the_newest_logical_backup_stays_under_a_policy() -> None:
     assert going(ask(world, newer.backup_id, policy=None)) == [newer.backup_id]
 
 
-def test_while_a_record_is_newer_than_this_pgwarden_no_physical_backup_goes() -> None:
+@pytest.mark.parametrize("reason", ["RecordTooNew", "ObjectDamaged", "RecordForged"])
+def test_while_a_record_cannot_be_read_no_physical_backup_goes(reason: str) -> None:
     world = archived_fulls()
-    trouble = Trouble("a/backups/x/backup.json", "RecordTooNew", "schema 9")
+    trouble = Trouble("a/backups/x/backup.json", reason, "schema 9")
     catalogue: Catalogue = replace(world.catalogue(), troubles=(trouble,))
     found = judge(catalogue, ["b0002"], None, world.clock)
-    assert why(found) == {"b0002": "RecordTooNew"}
+    assert why(found) == {"b0002": "RecordUnreadable"}
 
 
 def test_an_id_that_nobody_knows_is_passed_over() -> None:
