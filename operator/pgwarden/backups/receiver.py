@@ -64,9 +64,9 @@ class Receiver:
         self._reported = 0
         self._owner: Member | None = None
 
-    def receive(self, message: memoryview | ArchiveBegins | ManifestBegins) -> None:
+    def receive(self, message: bytes | ArchiveBegins | ManifestBegins) -> None:
         """Takes the next message. Raises TaskError."""
-        if isinstance(message, memoryview):
+        if isinstance(message, bytes):
             if self._writer is not None:
                 self._writer.write(message)
                 self._received += len(message)

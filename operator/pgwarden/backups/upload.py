@@ -1,7 +1,8 @@
 """The way of a backup's bytes into the store: batched, and compressed while the next ones are read.
 
-The caller's thread reads from the server and hands over batches; another thread compresses, encrypts and uploads them,
-one object after the other. When it falls behind, a short queue fills up and the caller waits: memory stays flat.
+The caller's thread reads from the server and hands over batches; another thread compresses, encrypts and uploads them.
+When it falls behind, a short queue fills up and the caller waits: memory stays flat. One object is packed at a time,
+but the next one begins while the last parts of the one before are on their way and the store puts that one together.
 """
 
 from __future__ import annotations
@@ -18,8 +19,9 @@ from pgwarden.storage.objects import Packing, Written, write_object
 from pgwarden.storage.store import Store
 
 BATCH_BYTES = 1 << 20
-"""Handing over messages of 32 KiB one by one would cost more than compressing them."""
+"""Small files are handed over together."""
 QUEUED_BATCHES = 8
+OBJECTS_AT_ONCE = 2
 WAIT_SECONDS = 0.5
 
 
@@ -30,12 +32,17 @@ class UploadAbandoned(Exception):
 class ObjectUpload:
     """One object on its way."""
 
-    def __init__(self, path: str, idle: Callable[[], None], abandoned: threading.Event) -> None:
+    def __init__(
+        self, path: str, idle: Callable[[], None], abandoned: threading.Event, before: threading.Event | None
+    ) -> None:
         self.path = path
+        self.pulled = threading.Event()
+        """Set when the uploading thread has pulled all batches, or has given up."""
         self.future: Future[Written]
         self.size = 0
         self._idle = idle
         self._abandoned = abandoned
+        self._before = before
         self._batch: list[bytes | memoryview] = []
         self._batched = 0
         self._queue: queue.Queue[bytes | None] = queue.Queue(QUEUED_BATCHES)
@@ -55,7 +62,10 @@ class ObjectUpload:
         self._put(None)
 
     def batches(self) -> Iterator[bytes]:
-        """What the uploading thread pulls. Raises UploadAbandoned."""
+        """What the uploading thread pulls, after all of the object before. Raises UploadAbandoned."""
+        while self._before is not None and not self._before.wait(WAIT_SECONDS):
+            if self._abandoned.is_set():
+                raise UploadAbandoned
         while True:
             try:
                 batch = self._queue.get(timeout=WAIT_SECONDS)
@@ -66,11 +76,12 @@ class ObjectUpload:
             if self._abandoned.is_set():
                 raise UploadAbandoned
             if batch is None:
+                self.pulled.set()
                 return
             yield batch
 
     def _hand_over(self) -> None:
-        self._put(b"".join(self._batch))
+        self._put(b"".join(self._batch))  # one piece of bytes by itself is not copied
         self._batch, self._batched = [], 0
 
     def _put(self, batch: bytes | None) -> None:
@@ -94,8 +105,8 @@ class Uploads:
         self._packing = packing
         self._idle = idle
         self._abandoned = threading.Event()
-        self._pool = ThreadPoolExecutor(1, "upload")
-        self._begun: list[Future[Written]] = []
+        self._pool = ThreadPoolExecutor(OBJECTS_AT_ONCE, "upload")
+        self._begun: list[ObjectUpload] = []
 
     def __enter__(self) -> Self:
         return self
@@ -114,9 +125,10 @@ class Uploads:
         Raises what an earlier upload raised: nothing more is sent once one of them has failed.
         """
         for earlier in self._begun:
-            if earlier.done():
-                earlier.result()
-        upload = ObjectUpload(path, self._idle, self._abandoned)
+            if earlier.future.done():
+                earlier.future.result()
+        before = self._begun[-1].pulled if self._begun else None
+        upload = ObjectUpload(path, self._idle, self._abandoned, before)
         target = join(self._location, path)
         upload.future = self._pool.submit(
             write_object,
@@ -127,5 +139,6 @@ class Uploads:
             plain_at_most=at_most,
             hash_plain=hash_plain,
         )
-        self._begun.append(upload.future)
+        upload.future.add_done_callback(lambda _: upload.pulled.set())
+        self._begun.append(upload)
         return upload

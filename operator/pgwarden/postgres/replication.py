@@ -17,6 +17,8 @@ from psycopg.pq import abc
 from pgwarden.jobs.errors import TaskError
 
 IDLE_MILLISECONDS = 500
+GATHERED_BYTES = 1 << 20
+"""The server sends its data in messages of 32 KiB: to pass on one by one they would cost more than to compress."""
 DATA_CORRUPTED = "XX001"
 NOT_IN_PREREQUISITE_STATE = "55000"
 # Tags of the messages inside BASE_BACKUP's copy stream.
@@ -167,32 +169,34 @@ class BaseBackup:
         ]
         return BackupStart(start_lsn=started[0] or "", timeline=int(started[1] or 0), tablespaces=tablespaces)
 
-    def messages(self) -> Iterator[memoryview | ArchiveBegins | ManifestBegins]:
-        """Archives and manifest as they come: what begins, then its bytes in pieces of up to 32 KiB.
+    def messages(self) -> Iterator[bytes | ArchiveBegins | ManifestBegins]:
+        """Archives and manifest as they come: what begins, then its bytes in pieces of about 1 MiB.
 
         Raises TaskError with reason BackupInterrupted.
         """
         connection = self.connection
+        gathered: list[memoryview] = []
+        gathered_bytes = 0
         while True:
             try:
                 size, message = connection.get_copy_data(1)
             except psycopg.Error as error:
                 raise interrupted(str(error)) from error
-            if size > 0:
-                tag = message[0]
-                if tag == DATA:
-                    yield message[1:]
-                elif tag == NEW_ARCHIVE:
-                    name = bytes(message[1:]).split(b"\0", 1)[0].decode()
-                    yield ArchiveBegins(None if name == "base.tar" else int(name.removesuffix(".tar")))
-                elif tag == MANIFEST:
-                    yield ManifestBegins()
-                elif tag != PROGRESS:
-                    raise interrupted(f"the server sent a message of unknown type {tag}")
-            elif size == 0:
+            if size > 0 and message[0] == DATA:
+                gathered.append(message[1:])
+                gathered_bytes += size
+                if gathered_bytes < GATHERED_BYTES:
+                    continue
+            if size == 0:
                 self._wait()
-            else:
+                continue
+            if gathered:
+                yield b"".join(gathered)
+                gathered, gathered_bytes = [], 0
+            if size < 0:
                 return
+            if message[0] not in (DATA, PROGRESS):
+                yield _beginning(message)
 
     def end(self) -> BackupEnd:
         """What the server says after the last message. Raises TaskError: BaseBackupFailed, BackupInterrupted."""
@@ -228,6 +232,16 @@ class BaseBackup:
             self.connection.consume_input()
         except psycopg.Error as error:
             raise interrupted(str(error)) from error
+
+
+def _beginning(message: memoryview) -> ArchiveBegins | ManifestBegins:
+    """What a message announces. Raises TaskError with reason BackupInterrupted."""
+    if message[0] == MANIFEST:
+        return ManifestBegins()
+    if message[0] == NEW_ARCHIVE:
+        name = bytes(message[1:]).split(b"\0", 1)[0].decode()
+        return ArchiveBegins(None if name == "base.tar" else int(name.removesuffix(".tar")))
+    raise interrupted(f"the server sent a message of unknown type {message[0]}")
 
 
 def interrupted(said: str) -> TaskError:

@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from itertools import chain
+from itertools import islice
 from pathlib import Path
 
 import obstore
@@ -77,10 +77,9 @@ class BucketStore(Store):
     def put_stream(self, path: str, chunks: Iterable[bytes], *, at_most: int = 64 << 30) -> None:
         part_bytes = max(PART_BYTES, -(-at_most // MOST_PARTS))
         source = Source(parts(chunks, part_bytes))
-        first = next(source, b"")
-        second = next(source, None)
-        if second is None:
-            self.put(path, first)
+        ahead = list(islice(source, 2))
+        if len(ahead) < 2:
+            self.put(path, b"".join(ahead))
             return
         if self.head(path) is not None:
             raise ObjectExists(path)
@@ -88,7 +87,7 @@ class BucketStore(Store):
             obstore.put(
                 self._bucket,
                 self._key(path),
-                chain((first, second), source),
+                given_out(ahead, source),
                 use_multipart=True,
                 chunk_size=part_bytes,
                 max_concurrency=UPLOADS_AT_ONCE,
@@ -214,14 +213,21 @@ def versions(files: Sequence[Path]) -> list[tuple[int, int] | None]:
 
 
 def parts(chunks: Iterable[bytes], part_bytes: int = PART_BYTES) -> Iterator[bytes]:
-    """`chunks` joined to pieces of at least `part_bytes`, but for the last."""
+    """`chunks` joined to pieces of at least `part_bytes`, but for the last. None is kept once it is given out."""
     gathered: list[bytes] = []
     size = 0
     for chunk in chunks:
         gathered.append(chunk)
         size += len(chunk)
         if size >= part_bytes:
-            yield b"".join(gathered)
-            gathered, size = [], 0
+            gathered, size = [b"".join(gathered)], 0
+            yield gathered.pop()
     if size:
         yield b"".join(gathered)
+
+
+def given_out(ahead: list[bytes], rest: Iterator[bytes]) -> Iterator[bytes]:
+    """All of `ahead`, which is emptied, then the rest: a part that lies about costs its size in memory."""
+    while ahead:
+        yield ahead.pop(0)
+    yield from rest
