@@ -22,6 +22,7 @@ from pydantic import ValidationError
 
 from pgwarden.api.masking import masked
 from pgwarden.jobs.errors import TaskError
+from pgwarden.jobs.memory import return_large_blocks
 from pgwarden.jobs.task import (
     TASK_FILE,
     TERMINATION_FILE,
@@ -168,6 +169,7 @@ def failed(error: TaskError) -> Result:
 
 def main(task_file: str = TASK_FILE, result_file: str = TERMINATION_FILE) -> int:
     """Runs the task in `task_file`, writes its Result to `result_file`; 0 when it succeeded or was skipped, else 1."""
+    return_large_blocks()
     try:
         task = read_task(Path(task_file))
     except TaskError as error:
