@@ -11,8 +11,6 @@ Needs versitygw (see tests/support/s3.py), and PostgreSQL from the wheel celerp-
 
 from __future__ import annotations
 
-import argparse
-import json
 import os
 import statistics
 import subprocess
@@ -25,6 +23,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "operator")]
 
+from hack.bench.memory import new_recipient  # noqa: E402
+from hack.bench.report import Report, parser  # noqa: E402
 from pgwarden.api.wal import parse_lsn  # noqa: E402
 from tests.support.archiver import ArchiverProcess, archiver_settings  # noqa: E402
 from tests.support.postgres import PostgresServer, as_server_user, bin_dir, postgres_server  # noqa: E402
@@ -33,6 +33,8 @@ from tests.support.s3 import S3Server, s3_server  # noqa: E402
 MAJOR = 17
 BUDGET_RATE = 100.0
 BUDGET_AGE = 10.0
+BUDGET_PEAK_MIB = 384
+"""The memory limit that docs/wal-archiving.md advises."""
 SETTINGS = {"shared_buffers": "256MB", "max_wal_size": "8GB", "wal_keep_size": "20000", "max_connections": "60"}
 FILLER = """\
 CREATE TABLE filler AS
@@ -129,24 +131,22 @@ def measure(
 
 def main() -> int:
     """Prints what was measured; 0 when it is within the budgets."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--gib", type=float, default=1)
-    parser.add_argument("--seconds", type=int, default=60)
-    parser.add_argument("--encrypted", action="store_true")
-    parser.add_argument("--json", type=Path)
-    arguments = parser.parse_args()
+    arguments = parser(__doc__)
+    arguments.add_argument("--gib", type=float, default=1, help="WAL that is there already")
+    arguments.add_argument("--seconds", type=int, default=60, help="how long pgbench runs")
+    arguments.add_argument("--encrypted", action="store_true", help="with an age recipient")
+    chosen = arguments.parse_args()
+    report = Report("archiver", chosen.json)
     with tempfile.TemporaryDirectory() as name, s3_server() as s3, postgres_server(MAJOR, settings=SETTINGS) as server:
-        folder = Path(name)
-        recipients = []
-        if arguments.encrypted:
-            made = subprocess.run(["age-keygen"], check=True, capture_output=True, text=True).stdout
-            recipients = [next(line for line in made.splitlines() if "public key" in line).rsplit(" ", 1)[1]]
-        outcome = measure(server, s3, folder, arguments.gib, arguments.seconds, recipients)
+        recipients = [new_recipient()] if chosen.encrypted else []
+        outcome = measure(server, s3, Path(name), chosen.gib, chosen.seconds, recipients)
     for field, value in asdict(outcome).items():
         print(f"{field:24} {value:10.1f}")
-    if arguments.json:
-        arguments.json.write_text(json.dumps(asdict(outcome), indent=2))
-    return int(outcome.catch_up_rate < BUDGET_RATE or outcome.age_p99 > BUDGET_AGE)
+    kind = "encrypted" if chosen.encrypted else "plain"
+    report.judge(f"archiver, {kind}: catching up", outcome.catch_up_rate, "MiB/s", at_least=BUDGET_RATE)
+    report.judge(f"archiver, {kind}: age of the recovery point at p99", outcome.age_p99, "s", at_most=BUDGET_AGE)
+    report.judge(f"archiver, {kind}: peak memory", outcome.peak_mib, "MiB", at_most=BUDGET_PEAK_MIB)
+    return report.finish({"outcome": asdict(outcome)})
 
 
 if __name__ == "__main__":

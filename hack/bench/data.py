@@ -24,13 +24,13 @@ SETTINGS = {
 }
 PGBENCH_MIB_A_SCALE = 15
 TABLES = ("filler_0", "filler_1", "filler_2", "filler_3")
-ROWS_A_GIB = 7_700_000
+ROWS_A_GIB = 9_800_000
 ROWS_APART = 10**9
 """Between the numbers of one table's rows and the next one's: no two rows are alike."""
 CREATE = "CREATE TABLE IF NOT EXISTS {table} (i bigint, content text)"
 FILL = """\
 INSERT INTO {table}
-SELECT i, md5(i::text) || md5((i * 7)::text) || md5((i % 1000)::text)
+SELECT i, md5(i::text) || md5((i * 7)::text) || left(md5((i % 1000)::text), 4)
 FROM generate_series({first}::bigint, {last}::bigint) AS i
 """
 TOUCH = {
