@@ -65,6 +65,9 @@ class StoredBackup:
     """Length of the WAL segments of its server; 0 for logical backups."""
     encrypted: bool = False
     policy: str = ""
+    proven: bool = True
+    """Whether a holder of the store's catalogue key wrote the record; also where there is no key to ask. Any other may
+    be restored from, but nothing expires because it is there."""
     flaw: Flaw | None = None
     """What is wrong with this backup itself; that of a chain is `chains.flaw_of`'s to find."""
     flaw_detail: str = ""

@@ -16,7 +16,7 @@ from pgwarden.catalogue.moments import Choice, IndexObject, ends_of_timelines, l
 from pgwarden.jobs.errors import TaskError
 from pgwarden.logical.record import LogicalRecord, read_logical_record
 from pgwarden.storage import layout
-from pgwarden.storage.authenticity import refuse_forged
+from pgwarden.storage.authenticity import key_id, refuse_forged
 from pgwarden.storage.store import Store
 
 READERS = 16
@@ -67,7 +67,7 @@ def read_archive(
         left = [path for path in folder.objects if path not in named]
         if left:
             found.leftovers[folder.location] = left
-        backups.append(judged(store, record, folder))
+        backups.append(replace(judged(store, record, folder), proven=is_proven(record, key)))
         if isinstance(record, BackupRecord):
             segments[record.server.wal_segment_bytes] = record.stop_time
     # Of an archive of two clusters, one made anew in the other's place, the newest's WAL is what is asked for.
@@ -123,6 +123,11 @@ def read_one(store: Store, folder: BackupFolder, key: bytes | None) -> Record:
             remedy="Somebody copied or renamed it: look at who else writes into the store.",
         )
     return record
+
+
+def is_proven(record: Record, key: bytes | None) -> bool:
+    """Whether a record that is not forged was written by a holder of `key`; also without a key to ask."""
+    return key is None or (record.authentication is not None and record.authentication.key_id == key_id(key))
 
 
 def judged(store: Store, record: Record, folder: BackupFolder) -> StoredBackup:

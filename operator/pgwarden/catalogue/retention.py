@@ -11,7 +11,7 @@ can: everything after the first position that may be in the window counts as in 
 from __future__ import annotations
 
 from collections.abc import Iterable, Set
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from pgwarden.catalogue.branches import Branch, branches
@@ -77,6 +77,14 @@ class Retention:
         for backup in backups:
             self.kept.setdefault(backup.backup_id, why)
 
+    def join(self, other: Retention) -> None:
+        """Keeps also what the other one keeps."""
+        for name, why in other.kept.items():
+            self.kept.setdefault(name, why)
+        for timeline, parts in other.wal.parts.items():
+            self.wal.parts.setdefault(timeline, []).extend(parts)
+        self.held = self.held or other.held
+
 
 def plan(
     catalogue: Catalogue,
@@ -87,7 +95,24 @@ def plan(
     in_use: Set[str] = frozenset(),
 ) -> Retention:
     """What to keep and what to delete. `pinned` backups are kept with their own WAL; those `in_use`, by a restore or
-    as the parent of a running backup, with all WAL after them."""
+    as the parent of a running backup, with all WAL after them.
+
+    Whoever can write into the store can plant a record there that looks like a sound full just before the window. So
+    what would be kept without the backups that nobody has proven is kept, whatever they say.
+    """
+    result = planned(catalogue, settings, now, pinned, in_use)
+    proven = tuple(each for each in catalogue.backups if each.proven)
+    if len(proven) < len(catalogue.backups):
+        result.join(planned(replace(catalogue, backups=proven), settings, now, pinned, in_use))
+        keep_parents(result, catalogue)
+    result.expired = deletion_order(each for each in catalogue.backups if each.backup_id not in result.kept)
+    return result
+
+
+def planned(
+    catalogue: Catalogue, settings: RetentionSettings, now: datetime, pinned: Set[str], in_use: Set[str]
+) -> Retention:
+    """What to keep when every record is believed; nothing is said of what may go."""
     result = Retention()
     end = window_end(catalogue, now)
     if end is None:
@@ -108,7 +133,6 @@ def plan(
         keep_generations(result, catalogue, settings)
     keep_named(result, catalogue, pinned, in_use, end)
     keep_parents(result, catalogue)
-    result.expired = deletion_order(each for each in catalogue.backups if each.backup_id not in result.kept)
     return result
 
 

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from pgwarden.catalogue.chains import restorable
 from pgwarden.catalogue.contents import Flaw, Kind
 from pgwarden.catalogue.contract import RetentionSettings
+from pgwarden.catalogue.retention import plan
 from tests.unit.catalogue.world import World
 
 EVENTS = st.one_of(
@@ -43,6 +44,8 @@ def happen(world: World, event: str, amount: int) -> None:
             world.back_up(good[-1] if good else None)
         case "dump":
             world.dump()
+        case "plant":
+            world.plant(amount)
         case "promote":
             world.promote(amount)
         case "wait" | "clock jumps":
@@ -75,3 +78,24 @@ def test_what_was_recoverable_in_the_window_stays_so(
         again = world.prune(retention)
         assert not again.expired
         assert found.kept.keys() == left
+
+
+@settings(max_examples=1000, deadline=None)
+@given(
+    st.lists(st.one_of(EVENTS, st.tuples(st.just("plant"), st.integers(-500, 500))), min_size=10, max_size=60), SETTINGS
+)
+def test_what_somebody_plants_in_the_store_lets_nothing_expire(
+    events: list[tuple[str, int]], retention: RetentionSettings
+) -> None:
+    world = World()
+    for event, amount in [*events, ("prune", 0)]:
+        if event != "prune":
+            happen(world, event, amount)
+            continue
+        honest = world.honest()
+        before = honest.recoverable()
+        window = plan(honest.catalogue(), retention, world.clock)
+        found = world.prune(retention)
+        assert not {each.backup_id for each in found.expired} & window.kept.keys()
+        if window.window_start is not None:
+            assert {mark for mark in before if mark.time > window.window_start} <= world.honest().recoverable()

@@ -72,6 +72,25 @@ class World:
         self.marks.append(Moment(self.clock, self.timeline, made.stop))
         return made
 
+    def plant(self, hours: int) -> None:
+        """A full that somebody else says was taken so many hours ago, on another system where they are odd."""
+        self.number += 1
+        name, when = f"b{self.number:04d}", self.clock - timedelta(hours=hours)
+        fake = StoredBackup(
+            backup_id=name,
+            location=f"a/backups/{name}",
+            kind=Kind.FULL,
+            start_time=when,
+            stop_time=when,
+            timeline=self.timeline,
+            start=self.position - 100,
+            stop=self.position,
+            carried_until=self.position,
+            system_identifier="2" if hours % 2 else "1",
+            proven=False,
+        )
+        self.backups.append(fake)
+
     def dump(self) -> StoredBackup:
         """A logical backup."""
         self.number += 1
@@ -119,6 +138,10 @@ class World:
             return choose_base(self.catalogue(), Target(lsn=mark.position, timeline=mark.timeline))
         except TaskError:
             return None
+
+    def honest(self) -> World:
+        """The same without what was planted."""
+        return replace(self, backups=[backup for backup in self.backups if backup.proven])
 
     def recoverable(self) -> set[Moment]:
         return {mark for mark in self.marks if self.base(mark) is not None}

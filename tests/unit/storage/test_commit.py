@@ -42,7 +42,10 @@ def key(tmp_path: Path) -> CatalogueKey:
 def store(tmp_path: Path) -> Store:
     path = tmp_path / "claim"
     path.mkdir()
-    return open_store(StoreLocation(claim=ClaimLocation(path=str(path))))
+    store = open_store(StoreLocation(claim=ClaimLocation(path=str(path))))
+    for each in record().objects:
+        store.put(f"{LOCATION}/{each.path}", bytes(each.stored_bytes))
+    return store
 
 
 def file_in(store: Store, key: CatalogueKey | None) -> RecordFile[BackupRecord]:
@@ -90,3 +93,17 @@ def test_a_forged_record_is_neither_found_nor_taken_for_the_quicker_one(store: S
         with pytest.raises(TaskError) as raised:
             ask()
         assert raised.value.reason == "RecordForged"
+
+
+@pytest.mark.parametrize(("left", "said"), [(None, "does not have it"), (b"cut", "has 3 bytes of it")])
+def test_a_backup_of_which_the_store_lost_something_is_not_committed(
+    store: Store, left: bytes | None, said: str
+) -> None:
+    lost = f"{LOCATION}/{record().objects[0].path}"
+    store.delete(lost)
+    if left is not None:
+        store.put(lost, left)
+    with pytest.raises(TaskError, match=said) as raised:
+        file_in(store, None).commit(record(), go_on)
+    assert (raised.value.reason, raised.value.retryable) == ("UploadIncomplete", True)
+    assert file_in(store, None).committed() is None
