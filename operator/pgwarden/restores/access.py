@@ -14,6 +14,11 @@ def ended(request: RestoreRequest) -> bool:
     return is_true(request.status.conditions, READY) or is_true(request.status.conditions, STALLED)
 
 
+def has_begun(request: RestoreRequest) -> bool:
+    """Whether anything of a restore is under way; one suspended before its first attempt may be so for months."""
+    return bool(request.status.attempts) or not request.spec.suspend
+
+
 def read_by_restores(requests: Sequence[RestoreRequest], backups: Mapping[str, DatabaseBackup]) -> list[str] | None:
     """Ids of the backups that restores read now; None while one has not found out yet which it needs.
 
@@ -21,7 +26,7 @@ def read_by_restores(requests: Sequence[RestoreRequest], backups: Mapping[str, D
     """
     found: set[str] = set()
     for request in requests:
-        if ended(request):
+        if ended(request) or not has_begun(request):
             continue
         status, source = request.status, request.spec.source
         resolved = status.resolved
