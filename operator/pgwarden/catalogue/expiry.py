@@ -8,7 +8,7 @@ can be recovered afterwards, no incremental loses what it builds upon, and nothi
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence, Set
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from pgwarden.api.quantities import human_seconds
@@ -96,19 +96,26 @@ def judge(
     chains stay whole. Ids of which the catalogue knows nothing are passed over."""
     result = Expiry()
     asked = set(wanted)
-    promises = promised(catalogue, settings, now) if settings is not None else None
+    promises = [promised(each, settings, now) for each in believed(catalogue)] if settings is not None else []
     gone: set[str] = set()
     for backup in deletion_order(each for each in catalogue.backups if each.backup_id in asked):
         name = backup.backup_id
         found = held(backup, catalogue, gone, pinned, in_use)
-        if found is None and promises is not None:
-            found = promises.broken_without(gone | {name}, backup)
+        broken = (each.broken_without(gone | {name}, backup) for each in promises)
+        found = found or next((each for each in broken if each is not None), None)
         if found is None:
             gone.add(name)
             result.going.append(backup)
         else:
             result.refused.append(Refusal(name, found[0], f"backup {name} stays: {found[1]}"))
     return result
+
+
+def believed(catalogue: Catalogue) -> list[Catalogue]:
+    """The catalogue, and as it is without the records that nobody has proven: a planted one must not stand in for a
+    real one."""
+    proven = tuple(each for each in catalogue.backups if each.proven)
+    return [catalogue, *([replace(catalogue, backups=proven)] if len(proven) < len(catalogue.backups) else [])]
 
 
 def held(

@@ -121,6 +121,14 @@ def test_while_a_record_cannot_be_read_no_physical_backup_goes(reason: str) -> N
     assert why(found) == {"b0002": "RecordUnreadable"}
 
 
+def test_a_record_that_nobody_has_proven_stands_in_for_no_real_one() -> None:
+    world = archived_fulls()
+    assert going(ask(world, "b0002", "b0003")) == ["b0002", "b0003"]
+    world.backups[0] = replace(world.backups[0], proven=False)
+    assert why(ask(world, "b0002")) == {"b0002": "WindowNeedsIt"}
+    assert going(ask(world, "b0003")) == ["b0003"]
+
+
 def test_an_id_that_nobody_knows_is_passed_over() -> None:
     assert ask(archived_fulls(), "nothing") == Expiry()
 
