@@ -89,6 +89,7 @@ serviceAccounts: {{ toJson .Values.jobServiceAccounts }}
 storeProbeInterval: {{ .Values.intervals.storeProbe }}
 monitorInterval: {{ .Values.intervals.monitor }}
 resyncInterval: {{ .Values.intervals.resync }}
+backupStuckAfter: {{ .Values.intervals.backupStuck }}
 jobSecondsToLive: {{ .Values.intervals.jobTimeToLive }}
 logLevel: {{ .Values.operator.logLevel }}
 leaseName: {{ include "pgwarden.fullname" . }}

@@ -47,6 +47,8 @@ class OperatorConfig(ConfigModel):
     """Seconds between two looks of a monitor at a server, and of the operator at the monitor."""
     job_seconds_to_live: Annotated[int, Field(ge=0)] = 3600
     """How long a finished Job is kept once its result stands in the status."""
+    backup_stuck_after: Annotated[int, Field(ge=10)] = 3600
+    """Seconds after which a policy's backup is ended whose pod runs and does not get on."""
     resync_interval: Annotated[int, Field(ge=10)] = 600
     """Seconds after which every object is looked at again."""
     workers: Annotated[int, Field(ge=1)] = 16

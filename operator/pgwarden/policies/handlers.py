@@ -172,6 +172,7 @@ class PolicyController:
         return ObservedPolicy(
             runs=runs,
             unmoved=self.stalls.unmoved(namespace, runs),
+            stuck_after=context.config.backup_stuck_after,
             obstacle=await self.obstacle(policy, cluster, store, namespace),
             twin=elder_twin(policy, all_of(self.context, BackupPolicy, namespace)),
             in_use=named_by_restores(restores),

@@ -20,7 +20,7 @@ from pgwarden.policies.wal import WAL_ARCHIVING, Archiver, wal_archiving
 
 LAST_BACKUP_SUCCEEDED = "LastBackupSucceeded"
 STUCK_SECONDS = 3600.0
-"""A Job whose pod runs and that has not moved for so long is ended."""
+"""A Job whose pod runs and that has not moved for so long is ended, unless the operator's configuration says else."""
 TOLD = (LAST_BACKUP_SUCCEEDED, WAL_ARCHIVING, OBJECTIVES_MET, ARCHIVE_SOUND)
 """Conditions whose turns are told as Events."""
 
@@ -33,6 +33,8 @@ class ObservedPolicy:
     """The DatabaseBackups it has made."""
     unmoved: Mapping[str, float] = field(default_factory=dict)
     """Name of a run -> seconds since its progress last moved, by a clock that does not jump."""
+    stuck_after: float = STUCK_SECONDS
+    """Seconds without any movement after which a run that is at work is ended."""
     obstacle: Obstacle | None = None
     """Why the policy cannot be in force now."""
     twin: str = ""
@@ -82,10 +84,16 @@ def last_backup(runs: Sequence[Run], waiting: str) -> Judgment:
     return judge(LAST_BACKUP_SUCCEEDED, True, reason, f"{last.name}: {last.message}{behind}")
 
 
-def is_stuck(run: Run, observed: ObservedPolicy) -> bool:
-    """Whether a run's pod is at work without getting on. One that waits for something is no such case."""
+def seconds_to_stuck(run: Run, observed: ObservedPolicy) -> float | None:
+    """For how much longer a run may stand still; None where its pod is not at work: it waits for something."""
     at_work = not run.finished and run.job and run.reason == BACKING_UP
-    return bool(at_work) and observed.unmoved.get(run.name, 0.0) > STUCK_SECONDS
+    return observed.stuck_after - observed.unmoved.get(run.name, 0.0) if at_work else None
+
+
+def is_stuck(run: Run, observed: ObservedPolicy) -> bool:
+    """Whether a run's pod is at work without getting on."""
+    left = seconds_to_stuck(run, observed)
+    return left is not None and left < 0
 
 
 def ended(stuck: Sequence[Run], observed: ObservedPolicy) -> list[Notice]:
@@ -93,7 +101,7 @@ def ended(stuck: Sequence[Run], observed: ObservedPolicy) -> list[Notice]:
     return [
         Notice(
             "BackupStuck",
-            f"{run.name} has not got on for {human_seconds(observed.unmoved[run.name] // 60 * 60)}:"
+            f"{run.name} has not got on for {human_seconds(observed.stuck_after)}:"
             f" its Job {run.job} is ended, and another attempt follows. Look at the server's log, and at the store",
             warning=True,
         )

@@ -20,6 +20,7 @@ from pgwarden.policies.judgments import (
     is_stuck,
     last_backup,
     notices,
+    seconds_to_stuck,
     unusual,
 )
 from pgwarden.policies.looks import Look, in_words, look_after, point
@@ -137,7 +138,7 @@ def concluded(
         status=status,
         judgments=judgments,
         notices=[*notices(policy, judgments), *unusual(planned.start), *ended(stuck, observed)],
-        again_after=again_after(policy, planned, latest, look, now),
+        again_after=again_after(policy, observed, planned, latest, look, now),
         backups=planned.start,
         end=[run.job for run in stuck],
         forget=[run.name for run in outlived(policy, runs, observed.in_use, now)],
@@ -217,10 +218,20 @@ def next_in_words(schedules: Sequence[ScheduleStatus]) -> str:
 
 
 def again_after(
-    policy: BackupPolicy, planned: Turns, latest: RecoverablePoint | None, look: Look, now: datetime
+    policy: BackupPolicy,
+    observed: ObservedPolicy,
+    planned: Turns,
+    latest: RecoverablePoint | None,
+    look: Look,
+    now: datetime,
 ) -> float | None:
-    """When to look again: at the next turn, the next look into the archive, or when an objective will be missed."""
+    """When to look again: at the next turn, the next look into the archive, when an objective will be missed, or when
+
+    a backup that does not move from now on will count as stuck.
+    """
     seconds = [planned.seconds] if planned.seconds is not None else []
+    still = [seconds_to_stuck(run, observed) for run in observed.runs]
+    seconds += [left + 1.0 for left in still if left is not None]
     if latest is not None:
         missed = latest.time + parse_duration(policy.spec.objectives.recovery_point) - now
         seconds.append(missed.total_seconds() + 1.0)

@@ -14,7 +14,7 @@ from pgwarden.policies.runs import Run, RunType, newest, run_name, unfinished
 
 VERIFICATION = "Verification"
 SELF_MADE_EVERY = timedelta(hours=1)
-"""A full that no schedule asked for is taken at most so often."""
+"""A full that no schedule asked for is taken at most so often for one cause."""
 NEW_FULL_REASONS = frozenset(
     {
         "NoParent",
@@ -149,7 +149,7 @@ def turns(
         schedules=[next_run(policy, each, now).status for each in found.values()],
         start=start,
         waiting="; ".join(waiting),
-        seconds=seconds_to_next(policy, found, runs, now),
+        seconds=seconds_to_next(policy, found, runs, wal, now),
     )
 
 
@@ -187,10 +187,9 @@ def physical_turn(
     if slot is not None:
         return Turn(RunType.FULL, slot, scheduled_name(policy, full, RunType.FULL, slot))
     cause, why = full_needed(policy, runs, wal)
-    if cause and not held and wait_for_self_made(runs, now) <= timedelta():
-        hour = now.replace(minute=0, second=0, microsecond=0)
-        name = run_name(policy.metadata.name, policy.metadata.uid, RunType.FULL, hour, cause)
-        return Turn(RunType.FULL, hour, name, why)
+    if cause and not held and wait_for_self_made(policy, runs, cause, now) <= timedelta():
+        hour = hour_of(now)
+        return Turn(RunType.FULL, hour, self_made_name(policy, cause, hour), why)
     slot = incremental.due(now) if incremental is not None else None
     if incremental is None or slot is None:
         return None
@@ -262,12 +261,27 @@ def gap_after(wal: WALStatus, full: Run) -> bool:
     return timeline > full.timeline or (timeline == full.timeline and later)
 
 
-def wait_for_self_made(runs: Sequence[Run], now: datetime) -> timedelta:
-    """How long to wait until a full that no schedule asked for may be taken; nothing where none was taken lately."""
-    ages = [now - run.made for run in runs if run.type is RunType.FULL]
+def wait_for_self_made(policy: BackupPolicy, runs: Sequence[Run], cause: str, now: datetime) -> timedelta:
+    """How long to wait until a full may be taken for that cause; nothing where none was tried for it lately.
+
+    One that ended well and was taken for something else is no reason to wait: what it did not mend came later.
+    """
+    hours = (hour_of(now), hour_of(now - SELF_MADE_EVERY))
+    for_it = {self_made_name(policy, cause, hour) for hour in hours}
+    fulls = [run for run in runs if run.type is RunType.FULL]
+    ages = [now - run.made for run in fulls if not (run.restorable or run.lost) or run.name in for_it]
     # One that was made far in the future was made by a clock that was ahead.
     recent = [age for age in ages if abs(age) < SELF_MADE_EVERY]
     return max((SELF_MADE_EVERY - max(age, timedelta()) for age in recent), default=timedelta())
+
+
+def self_made_name(policy: BackupPolicy, cause: str, hour: datetime) -> str:
+    """What the DatabaseBackup is called that is taken for that cause in that hour."""
+    return run_name(policy.metadata.name, policy.metadata.uid, RunType.FULL, hour, cause)
+
+
+def hour_of(moment: datetime) -> datetime:
+    return moment.replace(minute=0, second=0, microsecond=0)
 
 
 def next_run(policy: BackupPolicy, each: Clock, now: datetime) -> Clock:
@@ -279,12 +293,15 @@ def next_run(policy: BackupPolicy, each: Clock, now: datetime) -> Clock:
     return each.with_status(next_run_time=turn)
 
 
-def seconds_to_next(policy: BackupPolicy, found: dict[str, Clock], runs: Sequence[Run], now: datetime) -> float | None:
+def seconds_to_next(
+    policy: BackupPolicy, found: dict[str, Clock], runs: Sequence[Run], wal: Condition | None, now: datetime
+) -> float | None:
     """When the next schedule has its turn, or a full may be taken that no schedule asks for."""
     if policy.spec.suspend:
         return None
     times = [each.schedule.next_turn(now) - now for each in found.values() if not each.spec.suspend]
-    held = wait_for_self_made(runs, now)
+    cause, _ = full_needed(policy, runs, wal)
+    held = wait_for_self_made(policy, runs, cause, now) if cause else timedelta()
     if held > timedelta():
         times.append(held)
     return max(1.0, min(times).total_seconds()) if times else None

@@ -88,7 +88,7 @@ def archived_point(archiver: Archiver, wal: WALStatus | None, full: Run | None) 
         return None
     if wal is not None and gap_after(wal, full):
         return None
-    told = min(report.recovery_point_time, report.time)
+    told = min(report.recovery_point_time, report.time).replace(microsecond=0)
     return RecoverablePoint(time=told, lsn=report.acknowledged_lsn or None)
 
 

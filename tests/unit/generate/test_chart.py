@@ -79,7 +79,8 @@ def test_every_value_reaches_the_configuration() -> None:
         render(
             "--set", "watch.namespaces={one,two}", "--set", "limits.jobsTotal=7", "--set", "limits.jobsPerCluster=2",
             "--set", "intervals.storeProbe=60", "--set", "intervals.monitor=3", "--set", "intervals.resync=11",
-            "--set", "intervals.jobTimeToLive=0", "--set", "images.pullPolicy=Always",
+            "--set", "intervals.jobTimeToLive=0", "--set", "intervals.backupStuck=12",
+            "--set", "images.pullPolicy=Always",
             "--set", "images.pullSecrets={key}", "--set", "operator.logLevel=DEBUG",
             "--set", "jobServiceAccounts={a,b}", "--set", "images.registry=mirror/x/",
         )
@@ -87,7 +88,7 @@ def test_every_value_reaches_the_configuration() -> None:
     assert config.namespaces == ["one", "two"]
     assert (config.limits.jobs_total, config.limits.jobs_per_cluster) == (7, 2)
     assert (config.store_probe_interval, config.monitor_interval, config.resync_interval) == (60, 3, 11)
-    assert config.job_seconds_to_live == 0
+    assert (config.job_seconds_to_live, config.backup_stuck_after) == (0, 12)
     assert (config.image_pull_policy, config.image_pull_secrets) == ("Always", ["key"])
     assert (config.log_level, config.service_accounts) == ("DEBUG", ["a", "b"])
     assert config.images.agent["17"] == "mirror/x/pgwarden/agent:17-0.1.0"

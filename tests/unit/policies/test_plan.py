@@ -155,10 +155,27 @@ def test_a_gap_behind_the_newest_full_brings_a_new_one_once() -> None:
     result = plan(before, ObservedPolicy(runs=runs, archiver=archiver), NOW)
     assert [turn.type for turn in result.backups] == [RunType.FULL]
     assert said(result.judgments, "WALArchiving") == ("False", "WALGap")
+    # A full that was taken a moment before the gap, for another reason, keeps nobody from mending it.
+    fresh = [*runs, full(NOW - timedelta(minutes=2))]
+    assert len(plan(before, ObservedPolicy(runs=fresh, archiver=archiver), NOW).backups) == 1
     newer = full(NOW, start_lsn="0/5000028", stop_lsn="0/5000158")
     mended = plan(before, ObservedPolicy(runs=[*runs, newer], archiver=archiver), NOW + timedelta(minutes=5))
     assert mended.backups == []
     assert said(mended.judgments, "WALArchiving") == ("True", "Streaming")
+
+
+def test_gaps_again_and_again_bring_a_full_an_hour() -> None:
+    before = settled(wal={"enabled": True}, schedules={"full": DAILY})
+    runs, archiver = [full(NOW - 9 * HOUR)], streaming(gaps=[gap()], gaps_total=1)
+    (turn,) = plan(before, ObservedPolicy(runs=runs, archiver=archiver), NOW).backups
+    mended = full(NOW, turn.name, start_lsn="0/5000028", stop_lsn="0/5000158")
+    observed = ObservedPolicy(runs=[*runs, mended], archiver=streaming(gaps=[gap(end="0/7000000")], gaps_total=2))
+    soon = plan(before, observed, NOW + timedelta(minutes=40))
+    assert soon.backups == []
+    assert soon.again_after is not None
+    assert soon.again_after <= 20 * 60
+    (again,) = plan(before, observed, NOW + HOUR).backups
+    assert (again.type, again.name != turn.name) == (RunType.FULL, True)
 
 
 def test_a_conflict_brings_one_full() -> None:
@@ -192,6 +209,14 @@ def test_a_run_that_does_not_get_on_is_ended_and_one_that_waits_is_not() -> None
     assert result.end == ["job-of-stuck"]
     assert any(notice.reason == "BackupStuck" and notice.warning for notice in result.notices)
     assert plan(settled(), ObservedPolicy(runs=[at_work], unmoved={"stuck": STUCK_SECONDS}), LATER).end == []
+    impatient = ObservedPolicy(runs=[at_work], unmoved={"stuck": 31.0}, stuck_after=30.0)
+    assert plan(settled(), impatient, LATER).end == ["job-of-stuck"]
+
+
+def test_a_run_that_stands_still_is_looked_at_again_when_it_counts_as_stuck() -> None:
+    runs = [full(NOW - 9 * HOUR), running(RunType.INCREMENTAL, NOW, "still")]
+    observed = ObservedPolicy(runs=runs, unmoved={"still": 5.0}, stuck_after=30.0)
+    assert plan(settled(), observed, NOW).again_after == 26.0
 
 
 def test_an_object_that_a_crash_kept_from_being_recorded_is_not_made_twice() -> None:
