@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from pgwarden.api.conditions import Truth, find
-from pgwarden.backups.resource import DatabaseBackup
+from pgwarden.backups.resource import BackupType, DatabaseBackup
 from pgwarden.clusters.access import Obstacle
 from pgwarden.restores.resource import RestoreRequest
 from pgwarden.stores.resource import BackupStore
@@ -13,6 +13,8 @@ from pgwarden.stores.resource import BackupStore
 
 def backup_refusal(backup: DatabaseBackup | None) -> Obstacle | None:
     """A backup that can never be restored."""
+    if backup is not None and backup.spec.type == BackupType.LOGICAL:
+        return logical_refusal(backup)
     condition = find(backup.status.conditions, "Restorable") if backup is not None else None
     if backup is None or condition is None or condition.status != Truth.FALSE:
         return None
@@ -21,6 +23,19 @@ def backup_refusal(backup: DatabaseBackup | None) -> Obstacle | None:
         " Name another backup in a new RestoreRequest"
     )
     return Obstacle("BackupNotRestorable", message)
+
+
+def logical_refusal(backup: DatabaseBackup) -> Obstacle:
+    """A dump is loaded into a server that runs, and a restore makes one."""
+    name, spec = backup.metadata.name, backup.spec
+    shown = f"--store {spec.store_ref.name} --cluster {spec.cluster_ref.name}"
+    message = (
+        f"DatabaseBackup {name} is a logical backup: a dump of each database, out of which no server can be made."
+        f" Load it into a server that runs, by the commands (restoreByHand, with pg_restore) that this prints: kubectl"
+        f" pgwarden backup show {backup.status.backup_id or 'ID'} {shown} --namespace {backup.metadata.namespace}."
+        " For a new instance name a full or incremental backup, or a policyRef with a target, in a new RestoreRequest"
+    )
+    return Obstacle("BackupIsLogical", message)
 
 
 def backup_obstacle(

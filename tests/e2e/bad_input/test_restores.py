@@ -51,6 +51,11 @@ def requests() -> dict[str, tuple[Body, str, tuple[str, ...]]]:
             "BackupNotFound",
             ("no DatabaseBackup not-there in this namespace", "new RestoreRequest"),
         ),
+        "from-dump": (
+            restore("from-dump", "dump"),
+            "BackupIsLogical",
+            ("DatabaseBackup dump is a logical backup", "pg_restore", "backup show", "--store shelf --cluster sound"),
+        ),
         "check-fails": (
             restore("check-fails", "sealed", size="512Mi", checks=[CHECK]),
             "CheckFailed",
@@ -71,6 +76,8 @@ REQUESTS = requests()
 def broken(place: Place) -> Place:
     """Three backups, of which two lose their integrity in the store, and all requests at once."""
     place.apply(*(backup(name, "sound", store) for name, store in BACKUPS.items()))
+    # It is refused for what it is, not for what becomes of it.
+    place.apply(backup("dump", "sound", "shelf", type="Logical", suspend=True))
     found = {name: place.until("databasebackup", name, is_ready) for name in BACKUPS}
     for name, script in (("truncated", CUT), ("altered", CHANGE)):
         folder = f"/store/plain/{found[name]['status']['location']}"
