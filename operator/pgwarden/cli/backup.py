@@ -8,16 +8,19 @@ from __future__ import annotations
 
 import getpass
 import socket
+import sys
 from datetime import UTC, datetime
 from typing import Annotated
 
 import typer
 
+from pgwarden.backups.resource import BackupType
 from pgwarden.catalogue.contract import VerifySettings, What
 from pgwarden.cli import backup_output as output
 from pgwarden.cli.backup_place import Place, placed
 from pgwarden.cli.backup_source import parse_age
 from pgwarden.cli.errors import FAILED
+from pgwarden.cli.migrate_output import print_json
 from pgwarden.jobs.errors import TaskError
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="Lists, shows, checks, imports and takes backups.")
@@ -123,32 +126,41 @@ def expire(
 
 @app.command()
 def now(
-    cluster: Annotated[str, typer.Option(help="DatabaseCluster.")],
-    store: Annotated[str, typer.Option(help="BackupStore.")],
+    cluster: Annotated[str | None, typer.Option(help="DatabaseCluster.")] = None,
+    store: Annotated[str | None, typer.Option(help="BackupStore.")] = None,
+    policy: Annotated[str | None, typer.Option(help="BackupPolicy: cluster, store and how it takes backups.")] = None,
     namespace: Annotated[
         str | None, typer.Option("--namespace", "-n", help="Namespace; by default the kubeconfig's.")
     ] = None,
-    type_: Annotated[str, typer.Option("--type", help="Full, Incremental or Logical.")] = "Full",
+    type_: Annotated[BackupType, typer.Option("--type", case_sensitive=False, help="What to take.")] = BackupType.FULL,
     wait: Annotated[bool, typer.Option(help="Wait for its end.")] = True,
     timeout: Annotated[float, typer.Option(help="Seconds to wait.")] = 86400,
+    json: Json = False,
 ) -> None:
-    """Takes a backup now: makes a DatabaseBackup and follows it to its end; ends with 1 when it cannot be restored."""
+    """Takes a backup now: makes a DatabaseBackup and follows it to its end; ends with 1 when it failed."""
     from pgwarden.cli import backup_cluster
 
-    name, backup = backup_cluster.back_up_now(namespace, cluster, store, type_, timeout, wait=wait)
-    if backup is None:
-        print(f"databasebackup.pgwarden.dev/{name} created")
-        return
-    good, said = backup_cluster.outcome(backup)
-    print(f"{name}: {said}")
-    if not good:
+    def begun(name: str) -> None:
+        where = sys.stderr if json else sys.stdout
+        print(f"databasebackup.pgwarden.dev/{name} created", file=where, flush=True)
+
+    wish = backup_cluster.Wish(cluster, store, policy, type_)
+    backup = backup_cluster.back_up_now(namespace, wish, timeout, wait=wait, begun=begun)
+    good, reason, said = backup_cluster.outcome(backup)
+    if json:
+        output.show_backup(backup, reason, said)
+    elif wait:
+        print(f"{backup.metadata.name}: {said}")
+    if wait and not good:
         raise typer.Exit(FAILED)
 
 
 @app.command("import")
 @placed
 def import_(
-    place: Place, backups: Annotated[list[str] | None, typer.Argument(help="Ids; else of all physical ones.")] = None
+    place: Place,
+    backups: Annotated[list[str] | None, typer.Argument(help="Ids; else of all physical ones.")] = None,
+    json: Json = False,
 ) -> None:
     """Makes DatabaseBackup objects for what lies in a BackupStore, so that RestoreRequests can name it."""
     from pgwarden.cli import backup_cluster
@@ -161,6 +173,9 @@ def import_(
                 remedy="Apply a BackupStore that leads to this place, and name it: --store <name> --cluster <name>.",
             )
         made, known = backup_cluster.import_backups(source, backups or [])
+    if json:
+        print_json({"imported": made, "known": known})
+        return
     for name in made:
         print(f"databasebackup.pgwarden.dev/{name} created")
     print(f"{len(made)} imported, {len(known)} were there already")
@@ -172,6 +187,7 @@ def adopt(
     place: Place,
     previous: Annotated[str, typer.Option("--from", help="UID of the DatabaseCluster that is gone for good.")],
     uid: Annotated[str, typer.Option(help="Of a bucket or folder: UID of the DatabaseCluster in its place.")] = "",
+    json: Json = False,
 ) -> None:
     """Has an archive belong to a DatabaseCluster that was made anew in the place of the one that it was written for."""
     if place.is_direct and not uid:
@@ -183,4 +199,7 @@ def adopt(
     person = f"{getpass.getuser()}@{socket.gethostname()}"
     with place.open(uid) as (source, _):
         answer = source.ask(What.ADOPT, adopt_from=previous, asked_by=person).checked()
-    print(answer.result.message)
+    if json:
+        output.show_result(answer)
+    else:
+        print(answer.result.message)

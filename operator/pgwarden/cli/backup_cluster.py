@@ -5,16 +5,16 @@ from __future__ import annotations
 import asyncio
 import re
 import secrets
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from pgwarden.api.conditions import Truth, find
+from pgwarden.api.conditions import READY, find, is_true
 from pgwarden.api.model import API_VERSION
 from pgwarden.backups.plan import RESTORABLE, finished, succeeded
 from pgwarden.backups.record import BackupRecord
-from pgwarden.backups.resource import DatabaseBackup
+from pgwarden.backups.resource import BackupType, DatabaseBackup
 from pgwarden.backups.task import done
 from pgwarden.catalogue.contract import BackupLine, RetentionSettings, What
 from pgwarden.catalogue.render import catalogue_job, task_for
@@ -24,13 +24,20 @@ from pgwarden.jobs.errors import TaskError
 from pgwarden.jobs.names import job_name
 from pgwarden.jobs.plan import conclude
 from pgwarden.jobs.render import Owner
-from pgwarden.kube.client import KubeError
+from pgwarden.kube.client import Body, KubeError
 from pgwarden.kube.person import BACKUPS, CLUSTERS, POLICIES, STORES, Person, as_person
 from pgwarden.stores.resource import BackupStore
 
 POLL_SECONDS = 2.0
 IMPORTED = "pgwarden.dev/imported-from"
 TYPES = {"full": "Full", "incremental": "Incremental"}
+SHARED = ("clusterRef", "storeRef", "compression", "jobTemplate")
+TAKEN_OVER = {
+    BackupType.FULL: (*SHARED, "from", "maxRateKiB"),
+    BackupType.INCREMENTAL: (*SHARED, "from", "maxRateKiB"),
+    BackupType.LOGICAL: (*SHARED, "logical"),
+}
+"""Fields of a policy's spec that hold for a backup taken by hand as well."""
 
 
 @dataclass
@@ -64,18 +71,44 @@ class ClusterSource:
         return answer(result, log, nonce)
 
 
-def back_up_now(
-    namespace: str | None, cluster: str, store: str, type_: str, seconds: float, *, wait: bool
-) -> tuple[str, DatabaseBackup | None]:
-    """Makes a DatabaseBackup and, unless told otherwise, follows it to its end; its name, and what became of it."""
+@dataclass(frozen=True)
+class Wish:
+    """A backup that a person wants now."""
 
-    async def work(person: Person) -> tuple[str, DatabaseBackup | None]:
+    cluster: str | None
+    store: str | None
+    policy: str | None
+    type: BackupType
+
+    def spec(self, policy: Body | None) -> Body:
+        """The spec of its DatabaseBackup: taken as the policy takes its own, where one is named. Raises TaskError."""
+        like = {} if policy is None else {key: policy[key] for key in TAKEN_OVER[self.type] if key in policy}
+        named = {"clusterRef": self.cluster, "storeRef": self.store}
+        spec = {**like, **{key: {"name": name} for key, name in named.items() if name}, "type": self.type.value}
+        if not spec.keys() >= named.keys():
+            raise TaskError(
+                "ArchiveNotNamed",
+                "it takes a cluster and a store to take a backup",
+                remedy="Name a BackupPolicy (--policy), or --cluster and --store.",
+            )
+        return spec
+
+
+def back_up_now(
+    namespace: str | None, wish: Wish, seconds: float, *, wait: bool, begun: Callable[[str], None]
+) -> DatabaseBackup:
+    """Makes a DatabaseBackup, tells its name to `begun` and, if wanted, follows it to its end. Raises TaskError."""
+
+    async def work(person: Person) -> DatabaseBackup:
+        policy = (await person.get(POLICIES, wish.policy))["spec"] if wish.policy is not None else None
+        spec = wish.spec(policy)
+        cluster = spec["clusterRef"]["name"]
         await person.get(CLUSTERS, cluster)
-        await person.get(STORES, store)
-        name = f"{cluster[:200]}-{type_.lower()}-{datetime.now(UTC):%Y%m%d%H%M%S}"
-        spec = {"clusterRef": {"name": cluster}, "storeRef": {"name": store}, "type": type_}
-        await person.client.create(BACKUPS, person.namespace, backup_object(name, person.namespace, spec))
-        return name, await followed(person, name, seconds) if wait else None
+        await person.get(STORES, spec["storeRef"]["name"])
+        name = f"{cluster[:200]}-{wish.type.lower()}-{datetime.now(UTC):%Y%m%d%H%M%S}-{secrets.token_hex(2)}"
+        made = await person.client.create(BACKUPS, person.namespace, backup_object(name, person.namespace, spec))
+        begun(name)
+        return await followed(person, name, seconds) if wait else DatabaseBackup.of(made)
 
     return as_person(namespace, work)
 
@@ -175,12 +208,13 @@ def backup_object(name: str, namespace: str, spec: dict[str, Any]) -> dict[str, 
     return {"apiVersion": API_VERSION, "kind": "DatabaseBackup", "metadata": metadata, "spec": spec}
 
 
-def outcome(backup: DatabaseBackup) -> tuple[bool, str]:
-    """Whether a finished backup can be restored, and the sentence that its status says."""
-    restorable = find(backup.status.conditions, RESTORABLE)
-    ready = find(backup.status.conditions, "Ready")
-    said = (restorable.message if restorable else "") or (ready.message if ready else "")
-    return restorable is not None and restorable.status == Truth.TRUE, said
+def outcome(backup: DatabaseBackup) -> tuple[bool, str, str]:
+    """Whether all is well with a finished backup, and the reason and the sentence that its status gives.
+
+    One that was skipped because nothing has been written since its parent is no failure.
+    """
+    ready = find(backup.status.conditions, READY)
+    return is_true(backup.status.conditions, READY), ready.reason if ready else "", ready.message if ready else ""
 
 
 def policy(namespace: str | None, name: str) -> tuple[str, str, RetentionSettings]:

@@ -7,7 +7,9 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
+from pgwarden.api.conditions import is_true
 from pgwarden.api.quantities import human_bytes
+from pgwarden.backups.resource import DatabaseBackup
 from pgwarden.catalogue.contract import BackupLine, CatalogueReport
 from pgwarden.cli.backup_source import Answer
 from pgwarden.cli.migrate_output import print_json, printable, show_columns
@@ -152,6 +154,21 @@ def expiry(answer: Answer) -> tuple[bool, str]:
     """Whether everything that was asked for went, or would go; and the sentence that the task ended with."""
     report = answer.report.expiry if answer.report is not None else None
     return report is not None and not report.refused, printable(answer.result.message)
+
+
+def show_backup(backup: DatabaseBackup, reason: str, message: str) -> None:
+    """Prints, as JSON, what became of a DatabaseBackup so far."""
+    status = backup.status
+    print_json(
+        {
+            "name": backup.metadata.name,
+            "backupId": status.backup_id,
+            "restorable": is_true(status.conditions, "Restorable"),
+            "reason": reason,
+            "message": message,
+            "location": status.location,
+        }
+    )
 
 
 def show_result(answer: Answer) -> None:

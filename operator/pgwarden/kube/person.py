@@ -38,9 +38,12 @@ POLICIES = types.ResourceType(
     "names a cluster, a store and a retention",
 )
 BACKUPS = replace(types.DATABASE_BACKUPS, verbs=types.verbs("get", "list", "create", "patch"))
+NAMESPACES = types.ResourceType("", "v1", "namespaces", "Namespace", types.verbs("get"), "tells a wrong name from none")
 JOBS = replace(types.JOBS, verbs=types.verbs("get", "create", "delete"))
 PODS = types.PODS
 DEPLOYMENTS = types.DEPLOYMENTS
+
+FORBIDDEN, UNPROCESSABLE = 403, 422
 
 T = TypeVar("T")
 
@@ -53,9 +56,10 @@ class Person:
         self.namespace = namespace
 
     async def get(self, type_: types.ResourceType, name: str) -> Body:
-        """An object. Raises TaskError with reason ObjectNotFound."""
+        """An object. Raises TaskError: ObjectNotFound, NamespaceNotFound."""
         body = await self.client.get(type_, self.namespace, name)
         if body is None:
+            await self.check_namespace()
             raise TaskError(
                 "ObjectNotFound",
                 f"there is no {type_.kind} {name} in namespace {self.namespace}",
@@ -63,9 +67,33 @@ class Person:
             )
         return body
 
+    async def check_namespace(self) -> None:
+        """Raises TaskError with reason NamespaceNotFound; who may not look at namespaces is not told."""
+        try:
+            found = await self.client.get(NAMESPACES, None, self.namespace)
+        except KubeError as error:
+            if error.status == FORBIDDEN:
+                return
+            raise
+        if found is None:
+            raise TaskError(
+                "NamespaceNotFound",
+                f"there is no namespace {self.namespace}",
+                remedy="Name another one with --namespace; kubectl get namespaces lists them.",
+            )
+
     async def launch(self, name: str, nonce: str) -> Launch:
         """A Job of that name with the image of pgwarden's monitor in this namespace. Raises TaskError."""
-        pod = (await self.get(DEPLOYMENTS, MONITOR))["spec"]["template"]["spec"]
+        monitor = await self.client.get(DEPLOYMENTS, self.namespace, MONITOR)
+        if monitor is None:
+            raise TaskError(
+                "MonitorMissing",
+                f"which image the Job needs is told by Deployment {self.namespace}/{MONITOR}, and there is none",
+                remedy="The operator makes it in every namespace with a DatabaseCluster: look whether it runs and "
+                "watches this namespace. A bucket can be read without: --store s3://bucket/prefix.",
+                retryable=True,
+            )
+        pod = monitor["spec"]["template"]["spec"]
         container = pod["containers"][0]
         return Launch(
             name=name,
@@ -146,7 +174,9 @@ async def _told(work: Awaitable[T]) -> T:
             "ClusterRefused",
             error.message,
             remedy="Ask for the rights that docs/retention.md lists."
-            if error.status == 403
+            if error.status == FORBIDDEN
+            else "Correct what it names."
+            if error.status == UNPROCESSABLE
             else "Look whether the API server answers: kubectl get --raw /readyz",
             retryable=error.passing,
         ) from error
