@@ -20,7 +20,7 @@ from pgwarden.cli import backup_output as output
 from pgwarden.cli.backup_place import Place, placed
 from pgwarden.cli.backup_source import parse_age
 from pgwarden.cli.errors import FAILED
-from pgwarden.cli.migrate_output import print_json
+from pgwarden.cli.output import print_json
 from pgwarden.jobs.errors import TaskError
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="Lists, shows, checks, imports and takes backups.")
@@ -150,7 +150,7 @@ def now(
     if json:
         output.show_backup(backup, reason, said)
     elif wait:
-        print(f"{backup.metadata.name}: {said}")
+        print(f"{backup.metadata.name}: {said}", file=sys.stdout if good else sys.stderr)
     if wait and not good:
         raise typer.Exit(FAILED)
 

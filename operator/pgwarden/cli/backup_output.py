@@ -12,7 +12,7 @@ from pgwarden.api.quantities import human_bytes
 from pgwarden.backups.resource import DatabaseBackup
 from pgwarden.catalogue.contract import BackupLine, CatalogueReport
 from pgwarden.cli.backup_source import Answer
-from pgwarden.cli.migrate_output import print_json, printable, show_columns
+from pgwarden.cli.output import print_json, printable, show_columns
 
 HEADINGS = ("ID", "TYPE", "AGE", "SIZE", "STATE", "CHECKED", "KEPT BECAUSE")
 GOOD = ("Restorable", "Complete")

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Sequence
 from typing import Any
 
+from pgwarden.cli.output import print_json, printable, show_columns
 from pgwarden.jobs.errors import TaskError
 from pgwarden.migrations.files import Direction
 from pgwarden.migrations.overview import Line, State
@@ -57,21 +57,10 @@ def cells(line: Line) -> tuple[str, ...]:
     return (str(line.version), printable(line.name), line.state.value, at, duration(line.duration_ms), checksum)
 
 
-def printable(text: str) -> str:
-    """`text` without what a terminal would take for a command: names come from files and from the database."""
-    return "".join(character if character.isprintable() else "?" for character in text)
-
-
 def duration(milliseconds: float | None) -> str:
     if milliseconds is None:
         return "-"
     return f"{milliseconds:.0f} ms" if milliseconds < 1000 else f"{milliseconds / 1000:.1f} s"
-
-
-def show_columns(rows: Sequence[Sequence[str]]) -> None:
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    for row in rows:
-        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
 
 
 def show_table(where: str, lines: Sequence[Line], rows: Sequence[Sequence[str]]) -> None:
@@ -130,7 +119,3 @@ def show_result(where: str, standing: Standing, error: TaskError | None = None) 
             "error": {"reason": error.reason, "message": error.message, "remedy": error.remedy} if error else None,
         }
     )
-
-
-def print_json(value: object) -> None:
-    print(json.dumps(value, indent=2, ensure_ascii=False))
