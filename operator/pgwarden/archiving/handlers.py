@@ -41,7 +41,8 @@ class ArchiverKeeper(Keeper[Key]):
         """When each policy was last looked at because of what moves all the time."""
 
     def purposes(self) -> Mapping[Key, Purpose | None]:
-        """Every policy; of one that says what nobody here understands it is told elsewhere."""
+        """Every policy; of one that says what nobody here understands it is told elsewhere, and for one that is being
+        deleted nothing is made any more."""
         return {key: self.purpose(key) for key in self.context.cache.keys("BackupPolicy")}
 
     def purpose(self, key: Key) -> Purpose | None:
@@ -49,7 +50,9 @@ class ArchiverKeeper(Keeper[Key]):
             policy = self.policy(key)
         except UnreadableObject:
             return None
-        return Purpose(key.namespace, archiver_name(policy), self.versions(policy)) if policy is not None else None
+        if policy is None or policy.metadata.deletion_timestamp is not None:
+            return None
+        return Purpose(key.namespace, archiver_name(policy), self.versions(policy))
 
     def policy(self, key: Key) -> BackupPolicy | None:
         return find(self.context, BackupPolicy, key.namespace, key.name)

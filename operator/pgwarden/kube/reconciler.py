@@ -7,6 +7,7 @@ import math
 from pgwarden.api.conditions import READY, STALLED, in_progress, merge
 from pgwarden.jobs.plan import Notice
 from pgwarden.jobs.task import shorten
+from pgwarden.kube.cache import Body
 from pgwarden.kube.client import KubeError
 from pgwarden.kube.context import OperatorContext
 from pgwarden.kube.events import conditions_of
@@ -26,7 +27,13 @@ class Reconciler:
         self.by_kind = {controller.type.kind: controller for controller in context.controllers}
 
     async def reconcile(self, key: Key) -> float | None:
-        """Seconds after which to look again, None for the next resync, NEVER for an object that is gone."""
+        """Seconds after which to look again, None for the next resync, NEVER for an object that is gone.
+
+        One that is being deleted and waits for what belongs to it (`--cascade=foreground`) is left alone: what is
+        missing beneath it was just taken away, and would be made again.
+        """
+        if is_leaving(self.context.cache.get(key)):
+            return None
         controller = self.by_kind[key.kind]
         try:
             after = await controller.reconcile(key)
@@ -75,3 +82,8 @@ class Reconciler:
             said = error.message if isinstance(error, KubeError) else f"{type(error).__name__}: {error}"
             message = f"looking at this object failed and is repeated, less and less often: {shorten(said, 700)}"
             self.context.events.tell(body, Notice("ReconcileFailed", message, warning=True))
+
+
+def is_leaving(body: Body | None) -> bool:
+    """Whether somebody has deleted the object and it is still there."""
+    return body is not None and "deletionTimestamp" in body["metadata"]

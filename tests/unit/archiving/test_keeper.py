@@ -168,6 +168,18 @@ async def test_a_policy_that_is_gone_is_forgotten(it: Kept) -> None:
     assert it.keeper.board.known(KEY).report is None
 
 
+async def test_nothing_is_made_again_for_a_policy_that_is_being_deleted(it: Kept) -> None:
+    await it.round()
+    it.place.kept.clear()
+    body = it.context.cache.get(KEY)
+    assert body is not None
+    it.context.cache.put(
+        KEY, {**body, "metadata": {**body["metadata"], "resourceVersion": "2", "deletionTimestamp": NOW.isoformat()}}
+    )
+    await it.round(after=STARTING_SECONDS + 1)
+    assert await it.round(after=STARTING_SECONDS + 1) == []
+
+
 async def test_a_policy_that_was_made_anew_gets_an_archiver_of_its_own(it: Kept) -> None:
     """`kubectl replace --force` deletes and creates at once: nobody sees the policy gone."""
     it.place.pod = document()
