@@ -11,10 +11,11 @@ from pgwarden.backups.incremental_floor import FIRST_WITH_INCREMENTALS, below_fl
 from pgwarden.backups.parents import find_parent
 from pgwarden.backups.receiver import Watcher
 from pgwarden.backups.record import BackupRecord, read_record
+from pgwarden.backups.rolled_back import refuse_rolled_back
 from pgwarden.jobs.agent import AgentContext, Done
 from pgwarden.jobs.errors import TaskError
 from pgwarden.storage import layout
-from pgwarden.storage.archive import claim_archive
+from pgwarden.storage.archive import claim_archive, refuse_succeeded
 from pgwarden.storage.catalogue_key import catalogue_key_of
 from pgwarden.storage.commit import RecordFile
 from pgwarden.storage.store import Store, open_store
@@ -33,6 +34,7 @@ def run(payload: BackupTask, context: AgentContext) -> Done:
     committed = file.committed()
     if committed is not None:
         return done(committed, location, repeated=True)
+    refuse_rolled_back(store, archive, payload.database)
     watcher = Watcher(lambda received, total: context.progress("copying", received, total), context.check_stop)
     incremental = payload.type == "incremental"
     parent = find_parent(store, archive, payload.parent_id, key) if incremental else None
@@ -43,7 +45,12 @@ def run(payload: BackupTask, context: AgentContext) -> Done:
         return Done("NothingNew", str(nothing), NothingNewReport(parent_id=on), skipped=True)
     context.progress("committing", record.plain_bytes, record.plain_bytes)
     check_chain(store, archive, record)
-    held = file.commit(record, context.check_stop)
+
+    def still_wanted() -> None:
+        context.check_stop()
+        refuse_succeeded(store, payload.archive, archive)
+
+    held = file.commit(record, still_wanted)
     if held is not record:
         return done(held, location, repeated=True)
     return done(record, location, repeated=False, note=note)

@@ -112,6 +112,8 @@ class Catalogue:
     moments: tuple[Moment, ...] = ()
     """In the order of their times."""
     troubles: tuple[Trouble, ...] = ()
+    succeeded: datetime | None = None
+    """When another archive of the cluster took this one's place; None for the one that is written to."""
 
     @property
     def physical(self) -> list[StoredBackup]:

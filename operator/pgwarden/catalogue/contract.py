@@ -117,6 +117,17 @@ class CheckReport(ReportModel):
     passed: bool
 
 
+class ArchiveReport(ReportModel):
+    """One of several archives of a cluster: what can be recovered from it."""
+
+    archive: str
+    """Its id."""
+    earliest: PointReport | None = None
+    latest: PointReport | None = None
+    since: datetime | None = None
+    """When it took the place of the one before it; None for the first."""
+
+
 class PruneReport(ReportModel):
     """What was deleted, or with `dry_run` would be."""
 
@@ -158,7 +169,7 @@ class ExpiryReport(ReportModel):
 
 
 class CatalogueReport(Report):
-    """What an archive holds, after what was asked for has been done. Lists hold the first few only."""
+    """What the archives of a cluster hold, after what was asked for has been done. Lists hold the first few only."""
 
     fulls: int = 0
     incrementals: int = 0
@@ -187,6 +198,9 @@ class CatalogueReport(Report):
     prune: PruneReport | None = None
     expiry: ExpiryReport | None = None
     window_start: datetime | None = None
+    archives: list[ArchiveReport] = Field(default_factory=list)
+    """The newest few, the oldest first, where a cluster has several: `earliest` and `latest` may lie in two of them,
+    and nothing between the end of one and the first backup of the next can be recovered."""
 
 
 class BackupLine(ReportModel):

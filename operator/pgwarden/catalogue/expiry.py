@@ -142,7 +142,7 @@ def held(
 
 def promised(catalogue: Catalogue, settings: RetentionSettings, now: datetime) -> Promises:
     """What a policy promises of an archive: the window ends where retention has it end."""
-    end = window_end(catalogue, now)
+    end = window_end([catalogue], now)
     good = {each.backup_id for each in restorable(catalogue.backups)}
     found: list[tuple[Branch, list[Range]]] = []
     if end is not None:

@@ -10,7 +10,7 @@ can: everything after the first position that may be in the window counts as in 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Set
+from collections.abc import Iterable, Sequence, Set
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
@@ -86,6 +86,9 @@ class Retention:
         self.held = self.held or other.held
 
 
+Planned = tuple[Retention, Catalogue]
+
+
 def plan(
     catalogue: Catalogue,
     settings: RetentionSettings,
@@ -94,66 +97,91 @@ def plan(
     pinned: Set[str] = frozenset(),
     in_use: Set[str] = frozenset(),
 ) -> Retention:
-    """What to keep and what to delete. `pinned` backups are kept with their own WAL; those `in_use`, by a restore or
-    as the parent of a running backup, with all WAL after them.
+    """What to keep of a cluster's only archive. `pinned` backups are kept with their own WAL; those `in_use`, by a
+    restore or as the parent of a running backup, with all WAL after them."""
+    return plan_all([catalogue], settings, now, pinned=pinned, in_use=in_use)[0]
+
+
+def plan_all(
+    catalogues: Sequence[Catalogue],
+    settings: RetentionSettings,
+    now: datetime,
+    *,
+    pinned: Set[str] = frozenset(),
+    in_use: Set[str] = frozenset(),
+) -> list[Retention]:
+    """As `plan`, for all archives of a cluster, the oldest first: they have one window and one least number of fulls,
+    so that an archive whose place another one took goes when its time is over.
 
     Whoever can write into the store can plant a record there that looks like a sound full just before the window. So
     what would be kept without the backups that nobody has proven is kept, whatever they say.
     """
-    result = planned(catalogue, settings, now, pinned, in_use)
-    proven = tuple(each for each in catalogue.backups if each.proven)
-    if len(proven) < len(catalogue.backups):
-        result.join(planned(replace(catalogue, backups=proven), settings, now, pinned, in_use))
-        keep_parents(result, catalogue)
-    result.expired = deletion_order(each for each in catalogue.backups if each.backup_id not in result.kept)
-    return result
+    results = believed(catalogues, settings, now, pinned, in_use)
+    proven = [replace(each, backups=tuple(backup for backup in each.backups if backup.proven)) for each in catalogues]
+    if any(len(one.backups) < len(other.backups) for one, other in zip(proven, catalogues, strict=True)):
+        again = believed(proven, settings, now, pinned, in_use)
+        for result, other, catalogue in zip(results, again, catalogues, strict=True):
+            result.join(other)
+            keep_parents(result, catalogue)
+    for result, catalogue in zip(results, catalogues, strict=True):
+        result.expired = deletion_order(each for each in catalogue.backups if each.backup_id not in result.kept)
+    return results
 
 
-def planned(
-    catalogue: Catalogue, settings: RetentionSettings, now: datetime, pinned: Set[str], in_use: Set[str]
-) -> Retention:
+def believed(
+    catalogues: Sequence[Catalogue], settings: RetentionSettings, now: datetime, pinned: Set[str], in_use: Set[str]
+) -> list[Retention]:
     """What to keep when every record is believed; nothing is said of what may go."""
-    result = Retention()
-    end = window_end(catalogue, now)
+    planned = [(Retention(), catalogue) for catalogue in catalogues]
+    end = window_end(catalogues, now)
     if end is None:
         # WAL of which nothing tells the time may be what the first backup, or one that cannot be read now, needs.
-        result.held = holding(catalogue)
-        for number in catalogue.timelines:
-            result.wal.keep(path_of(catalogue.timelines, number), ANY_POSITION)
-        return result
-    result.window_start = start = end - timedelta(seconds=settings.window_seconds)
-    keep_logical(result, catalogue, start)
-    result.held = holding(catalogue)
-    if result.held:
-        result.keep(catalogue.physical, result.held)
-        for branch in branches(catalogue, end):
-            result.wal.keep(branch.path, ANY_POSITION)
-    else:
-        keep_window(result, catalogue, start, end)
-        keep_generations(result, catalogue, settings)
-    keep_named(result, catalogue, pinned, in_use, end)
-    keep_parents(result, catalogue)
-    return result
+        for result, catalogue in planned:
+            result.held = holding(catalogues)
+            for number in catalogue.timelines:
+                result.wal.keep(path_of(catalogue.timelines, number), ANY_POSITION)
+        return [result for result, _ in planned]
+    start = end - timedelta(seconds=settings.window_seconds)
+    held = holding(catalogues)
+    keep_logical(planned, start)
+    for result, catalogue in planned:
+        result.window_start, result.held = start, held
+        if held:
+            result.keep(catalogue.physical, held)
+            for branch in branches(catalogue, end):
+                result.wal.keep(branch.path, ANY_POSITION)
+        else:
+            keep_window(result, catalogue, start, end)
+    if not held:
+        keep_generations(planned, settings)
+    for result, catalogue in planned:
+        keep_named(result, catalogue, pinned, in_use, end)
+        keep_parents(result, catalogue)
+    return [result for result, _ in planned]
 
 
-def window_end(catalogue: Catalogue, now: datetime) -> datetime | None:
-    """The last moment that the archive tells of, or now; None for an empty archive."""
-    told = [*(backup.stop_time for backup in catalogue.backups), *(moment.time for moment in catalogue.moments)]
+def window_end(catalogues: Sequence[Catalogue], now: datetime) -> datetime | None:
+    """The last moment that the archives tell of, or now; None for empty ones."""
+    told = [backup.stop_time for each in catalogues for backup in each.backups]
+    told += [moment.time for each in catalogues for moment in each.moments]
     return min(now, max(told)) if told else None
 
 
-def holding(catalogue: Catalogue) -> str:
+def holding(catalogues: Sequence[Catalogue]) -> str:
     """Why nothing physical may expire now; empty when it may."""
-    too_new = next((trouble.path for trouble in catalogue.troubles if trouble.reason == "RecordTooNew"), None)
+    troubles = [trouble for each in catalogues for trouble in each.troubles]
+    too_new = next((trouble.path for trouble in troubles if trouble.reason == "RecordTooNew"), None)
     if too_new is not None:
         return f"{too_new} was written by a later pgwarden, and may build upon anything"
-    unread = next((trouble for trouble in catalogue.troubles if is_physical(trouble)), None)
+    unread = next((trouble for trouble in troubles if is_physical(trouble)), None)
     if unread is not None:
         return (
             f"{unread.path} cannot be read or believed ({unread.reason}), and what it tells of may be needed: nothing "
             "expires until it can be, or until a person has deleted it"
         )
-    newest = max(catalogue.physical, key=lambda backup: (backup.stop_time, backup.stop), default=None)
+    # Positions are compared within one archive only: that of another history means nothing.
+    last = next((each.physical for each in reversed(catalogues) if each.physical), [])
+    newest = max(last, key=lambda backup: (backup.stop_time, backup.stop), default=None)
     if newest is not None and newest.flaw in HOLDING_FLAWS:
         return f"the newest backup, {newest.backup_id}, is {newest.flaw}: older ones do not expire until one succeeds"
     return ""
@@ -172,8 +200,10 @@ def keep_window(result: Retention, catalogue: Catalogue, start: datetime, end: d
     """On each branch that was written to in the window: the newest restorable backup before it, all after, and WAL."""
     known = by_id(catalogue.backups)
     good = {backup.backup_id for backup in restorable(catalogue.backups)}
-    for branch in branches(catalogue, end):
-        if not branch.newest and (branch.ended is None or branch.ended <= start):
+    succeeded = catalogue.succeeded
+    for branch in branches(catalogue, end if succeeded is None else min(end, succeeded)):
+        written_to = branch.newest and succeeded is None
+        if not written_to and (branch.ended is None or branch.ended <= start):
             continue
         anchor = anchor_of(branch, good, start)
         if anchor is None:
@@ -184,9 +214,6 @@ def keep_window(result: Retention, catalogue: Catalogue, start: datetime, end: d
         result.keep([anchor], "the newest restorable backup before the window")
         result.keep([each for each in branch.backups if each.stop >= anchor.stop], "in the window")
         result.wal.keep(branch.path, first_start(anchor, known))
-    newest = max(restorable(catalogue.backups), key=lambda backup: (backup.stop_time, backup.stop), default=None)
-    if newest is not None:
-        result.keep([newest], "the newest restorable backup")
 
 
 def anchor_of(branch: Branch, good: Set[str], start: datetime) -> StoredBackup | None:
@@ -197,11 +224,16 @@ def anchor_of(branch: Branch, good: Set[str], start: datetime) -> StoredBackup |
     return max(usable, key=lambda backup: backup.stop, default=None)
 
 
-def keep_generations(result: Retention, catalogue: Catalogue, settings: RetentionSettings) -> None:
-    """The least number of fulls, and the last full of each of the last days, weeks, months and years (UTC)."""
-    fulls = [each for each in restorable(catalogue.backups) if each.kind is Kind.FULL]
-    fulls.sort(key=lambda backup: (backup.stop_time, backup.stop), reverse=True)
-    result.keep(fulls[: settings.minimum_fulls], "one of the least number of fulls")
+def keep_generations(planned: Sequence[Planned], settings: RetentionSettings) -> None:
+    """The newest backup, the least number of fulls, and the last full of each of the last days, weeks, months and
+    years (UTC)."""
+    good = [(result, each) for result, catalogue in planned for each in restorable(catalogue.backups)]
+    good.sort(key=lambda pair: (pair[1].stop_time, pair[1].stop), reverse=True)
+    for result, each in good[:1]:
+        result.keep([each], "the newest restorable backup")
+    fulls = [(result, each) for result, each in good if each.kind is Kind.FULL]
+    for result, each in fulls[: settings.minimum_fulls]:
+        result.keep([each], "one of the least number of fulls")
     periods = (
         ("%Y-%m-%d", settings.daily, "day"),
         ("%G-W%V", settings.weekly, "week"),
@@ -209,24 +241,26 @@ def keep_generations(result: Retention, catalogue: Catalogue, settings: Retentio
         ("%Y", settings.yearly, "year"),
     )
     for form, wanted, name in periods:
-        last: dict[str, StoredBackup] = {}
-        for full in fulls:
-            last.setdefault(full.stop_time.strftime(form), full)
-        for period, full in list(last.items())[:wanted]:
+        last: dict[str, tuple[Retention, StoredBackup]] = {}
+        for result, full in fulls:
+            last.setdefault(full.stop_time.strftime(form), (result, full))
+        for period, (result, full) in list(last.items())[:wanted]:
             result.keep([full], f"the last full of {name} {period}")
 
 
-def keep_logical(result: Retention, catalogue: Catalogue, start: datetime) -> None:
+def keep_logical(planned: Sequence[Planned], start: datetime) -> None:
     """Logical backups of the window, and the newest before it."""
-    logical = [each for each in catalogue.backups if not each.physical]
-    latest = max(logical, key=lambda backup: backup.stop_time, default=None)
-    if latest is not None and latest.flaw is not None:
-        result.keep(logical, f"the newest logical backup, {latest.backup_id}, is {latest.flaw}")
-    result.keep([each for each in logical if each.stop_time > start], "in the window")
-    before = [each for each in logical if each.flaw is None and each.stop_time <= start]
-    newest = max(before, key=lambda backup: backup.stop_time, default=None)
-    if newest is not None:
-        result.keep([newest], "the newest logical backup before the window")
+    logical = [(result, each) for result, catalogue in planned for each in catalogue.backups if not each.physical]
+    logical.sort(key=lambda pair: pair[1].stop_time)
+    latest = logical[-1][1] if logical else None
+    for result, each in logical:
+        if latest is not None and latest.flaw is not None:
+            result.keep([each], f"the newest logical backup, {latest.backup_id}, is {latest.flaw}")
+        elif each.stop_time > start:
+            result.keep([each], "in the window")
+    before = [(result, each) for result, each in logical if each.flaw is None and each.stop_time <= start]
+    for result, each in before[-1:]:
+        result.keep([each], "the newest logical backup before the window")
 
 
 def keep_named(result: Retention, catalogue: Catalogue, pinned: Set[str], in_use: Set[str], end: datetime) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -9,12 +10,15 @@ from pgwarden.api.wal import format_lsn
 from pgwarden.catalogue.chains import by_id, flaw_of, restorable
 from pgwarden.catalogue.contents import Catalogue, Kind, StoredBackup
 from pgwarden.catalogue.contract import (
+    ArchiveReport,
     BackupLine,
     CatalogueReport,
     CheckReport,
+    ExpiryReport,
     GapReport,
     NewestReport,
     PointReport,
+    PruneReport,
 )
 from pgwarden.catalogue.folders import BackupFolder
 from pgwarden.catalogue.retention import Retention
@@ -23,6 +27,9 @@ from pgwarden.catalogue.window import recoverable
 SHOWN_GAPS = 3
 SHOWN_NAMES = 5
 SHOWN_TEXT = 160
+SHOWN_REFUSALS = 2
+NAMED = 10
+"""Deleted backups that a report names."""
 
 
 def summarize(
@@ -71,6 +78,69 @@ def whole_second(time: datetime) -> datetime:
     """The first whole second that is no earlier: people ask for the moments that they are shown."""
     cut = time.replace(microsecond=0)
     return cut if cut == time else cut + timedelta(seconds=1)
+
+
+def together(reports: Sequence[CatalogueReport]) -> CatalogueReport:
+    """One report of all archives of a cluster, the oldest first; not of what was deleted."""
+    if len(reports) == 1:
+        return reports[0]
+    held = [each for each in reports if each.earliest is not None and each.latest is not None]
+    newest: dict[str, NewestReport] = {}
+    for each in reports:
+        newest |= each.newest
+    return CatalogueReport(
+        fulls=sum(each.fulls for each in reports),
+        incrementals=sum(each.incrementals for each in reports),
+        logicals=sum(each.logicals for each in reports),
+        restorable=sum(each.restorable for each in reports),
+        backup_bytes=sum(each.backup_bytes for each in reports),
+        wal_bytes=sum(each.wal_bytes for each in reports),
+        wal_objects=sum(each.wal_objects for each in reports),
+        timeline=next((each.timeline for each in reversed(reports) if each.timeline is not None), None),
+        earliest=held[0].earliest if held else None,
+        latest=held[-1].latest if held else None,
+        gaps=[gap for each in reports for gap in each.gaps][-SHOWN_GAPS:],
+        gap_count=sum(each.gap_count for each in reports),
+        newest=newest,
+        flawed=[text for each in reports for text in each.flawed][-SHOWN_NAMES:],
+        flawed_count=sum(each.flawed_count for each in reports),
+        troubles=[text for each in reports for text in each.troubles][:SHOWN_NAMES],
+        trouble_count=sum(each.trouble_count for each in reports),
+        last_check=max((each.last_check for each in reports if each.last_check), key=lambda c: c.time, default=None),
+    )
+
+
+def pruned_together(reports: Sequence[PruneReport]) -> PruneReport:
+    """One report of what was deleted from all archives."""
+    return PruneReport(
+        dry_run=reports[0].dry_run,
+        backups=sum(each.backups for each in reports),
+        wal_objects=sum(each.wal_objects for each in reports),
+        other_objects=sum(each.other_objects for each in reports),
+        bytes=sum(each.bytes for each in reports),
+        backup_ids=[name for each in reports for name in each.backup_ids][:NAMED],
+        refused=sum(each.refused for each in reports),
+        refusal=next((each.refusal for each in reports if each.refusal), ""),
+        held=reports[-1].held,
+    )
+
+
+def expired_together(reports: Sequence[ExpiryReport]) -> ExpiryReport:
+    """One report of the backups that people wanted gone from all archives."""
+    return ExpiryReport(
+        dry_run=reports[0].dry_run,
+        backups=sum(each.backups for each in reports),
+        bytes=sum(each.bytes for each in reports),
+        backup_ids=[name for each in reports for name in each.backup_ids][:SHOWN_NAMES],
+        refused=[refusal for each in reports for refusal in each.refused][:SHOWN_REFUSALS],
+        refused_count=sum(each.refused_count for each in reports),
+    )
+
+
+def of_archive(report: CatalogueReport, catalogue: Catalogue, since: datetime | None) -> ArchiveReport:
+    """What the report of one of several archives comes to."""
+    archive_id = catalogue.archive.rsplit("/", 1)[-1]
+    return ArchiveReport(archive=archive_id, earliest=report.earliest, latest=report.latest, since=since)
 
 
 def newest_of_each(usable: list[StoredBackup], known: dict[str, StoredBackup]) -> dict[str, NewestReport]:

@@ -9,7 +9,7 @@ from pgwarden.catalogue.work import Outcome, listing, shown, work
 from pgwarden.jobs.agent import AgentContext, Done
 from pgwarden.jobs.errors import TaskError
 from pgwarden.storage import layout
-from pgwarden.storage.archive import adopt_archive
+from pgwarden.storage.archive import adopt_archives
 from pgwarden.storage.catalogue_key import catalogue_key_of
 from pgwarden.storage.store import Store, open_store
 
@@ -48,11 +48,11 @@ def run(payload: CatalogueTask, context: AgentContext) -> Done:
 
 
 def adopt(payload: CatalogueTask, store: Store) -> Done:
-    """Has the archive belong to the task's DatabaseCluster. Raises TaskError."""
+    """Has the archives belong to the task's DatabaseCluster. Raises TaskError."""
     mine = payload.archive
-    new = adopt_archive(store, mine, payload.adopt_from, payload.now, payload.asked_by)
-    folder = layout.archive_folder(mine.namespace, mine.cluster)
-    message = f"the archive {folder} belongs to the DatabaseCluster with UID {mine.cluster_uid}"
+    new = adopt_archives(store, mine, payload.adopt_from, payload.now, payload.asked_by)
+    folder = layout.cluster_folder(mine.namespace, mine.cluster)
+    message = f"every archive in {folder} belongs to the DatabaseCluster with UID {mine.cluster_uid}"
     return Done("Adopted" if new else "AdoptedBefore", message, CatalogueReport())
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from pgwarden.api.conditions import is_true
 from pgwarden.api.quantities import human_bytes
 from pgwarden.backups.resource import DatabaseBackup
-from pgwarden.catalogue.contract import BackupLine, CatalogueReport
+from pgwarden.catalogue.contract import ArchiveReport, BackupLine, CatalogueReport
 from pgwarden.cli.backup_source import Answer
 from pgwarden.cli.output import print_json, printable, show_columns
 
@@ -111,7 +111,16 @@ def told(report: CatalogueReport) -> list[str]:
     lines += [f"gap: nothing between {gap.start_lsn} and {gap.end_lsn} can be recovered" for gap in report.gaps]
     if report.gap_count > len(report.gaps):
         lines.append(f"{report.gap_count - len(report.gaps)} more gaps")
-    return lines
+    return [*lines, *(told_of_archive(each) for each in report.archives)]
+
+
+def told_of_archive(archive: ArchiveReport) -> str:
+    """One of several archives in a sentence."""
+    since = f", which took the last one's place {archive.since:%Y-%m-%d %H:%M:%S}" if archive.since is not None else ""
+    if archive.earliest is None or archive.latest is None:
+        return f"archive {archive.archive}{since}: nothing can be recovered yet"
+    span = f"{archive.earliest.time:%Y-%m-%d %H:%M:%S} to {archive.latest.time:%Y-%m-%d %H:%M:%S}"
+    return f"archive {archive.archive}{since}: recoverable from {span}"
 
 
 def show_record(record: dict[str, Any], *, as_json: bool) -> None:

@@ -9,7 +9,7 @@ from pgwarden.logical.contract import LogicalBackupReport, LogicalBackupTask
 from pgwarden.logical.engine import take_logical_backup
 from pgwarden.logical.record import LogicalRecord, read_logical_record
 from pgwarden.storage import layout
-from pgwarden.storage.archive import claim_archive
+from pgwarden.storage.archive import claim_archive, refuse_succeeded
 from pgwarden.storage.catalogue_key import catalogue_key_of
 from pgwarden.storage.commit import RecordFile
 from pgwarden.storage.store import open_store
@@ -30,7 +30,12 @@ def run(payload: LogicalBackupTask, context: AgentContext) -> Done:
         return done(committed, location, repeated=True)
     record = take_logical_backup(payload, store, location, context)
     context.progress("committing", record.plain_bytes, record.plain_bytes)
-    held = file.commit(record, context.check_stop)
+
+    def still_wanted() -> None:
+        context.check_stop()
+        refuse_succeeded(store, payload.archive, archive)
+
+    held = file.commit(record, still_wanted)
     return done(held, location, repeated=held is not record)
 
 

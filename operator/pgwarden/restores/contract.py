@@ -63,7 +63,8 @@ class RestoreTask(Payload):
     location: str = ""
     """Path of the backup's folder inside the store, as in BackupReport; empty to have the base chosen in `archive`."""
     archive: str = ""
-    """Folder of the archive in which the base is chosen; empty where `location` names it."""
+    """Folder of the cluster's first archive: the base is chosen there, or in one that took its place; empty where
+    `location` names it."""
     target: TargetPoint | None = None
     """None is the end of the backup."""
     pgdata: str = PGDATA

@@ -62,7 +62,7 @@ class Surroundings:
     location: str
     """Folder of the backup that is named; empty to have one chosen in `archive`."""
     archive: str
-    """Folder of the cluster's archive; empty where `location` names a backup."""
+    """Folder of the cluster's first archive; empty where `location` names a backup."""
     target: TargetPoint | None
     major: int
     superuser: str

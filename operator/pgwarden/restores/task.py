@@ -15,6 +15,7 @@ from pgwarden.jobs.agent import AgentContext, Done
 from pgwarden.jobs.errors import TaskError
 from pgwarden.jobs.tools import find_tool
 from pgwarden.restores.archive_reader import read_catalogue
+from pgwarden.restores.archives import resolve_among
 from pgwarden.restores.combine import combine, shares_files
 from pgwarden.restores.configuration import RESTORE_SCRIPT, server_settings
 from pgwarden.restores.contract import Resolved, RestoreReport, RestoreTask, TargetPoint
@@ -138,9 +139,11 @@ def find_base(task: RestoreTask, store: Store, key: bytes | None) -> Resolved:
     if task.location and target.immediate:
         name = record_file(task.location)
         return end_of_backup(physical_backup(read_record(store.read_small(name), name), task.location))
-    archive = task.archive or archive_of(task.location)
-    backup_id = task.location.rsplit("/", 1)[-1] or None
-    return resolve(read_catalogue(store, archive, target, datetime.now(UTC), key=key), target, backup_id)
+    now = datetime.now(UTC)
+    if not task.location:
+        return resolve_among(store, task.archive, target, now, key)
+    backup_id = task.location.rsplit("/", 1)[-1]
+    return resolve(read_catalogue(store, archive_of(task.location), target, now, key=key), target, backup_id)
 
 
 def read_chain(store: Store, resolved: Resolved, key: bytes | None) -> list[tuple[BackupRecord, bytes]]:

@@ -2,7 +2,7 @@
 
 All paths are relative to the store's prefix, with `/` between their parts:
 
-    <namespace>/<cluster>/<archive id>/archive.json                     whose archive this is
+    <namespace>/<cluster>/<archive id>/archive.json                     whose archive this is; ids count up from 0001
                                       /archive.<number>.json            ... since it was adopted; the highest holds
                                       /backups/<backup id>/backup.json  commits the backup: written last
                                       /backups/<backup id>/attempt-<number>-<random>/base.tar.zst.00000[.age]
@@ -34,6 +34,7 @@ hexadecimal digits of it: tails that differ lie beside each other, and the next 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Annotated
 
@@ -43,6 +44,7 @@ from pgwarden.jobs.errors import TaskError
 
 FIRST_ARCHIVE = "0001"
 """Id of a cluster's first archive. Ids count up when an archive has to be abandoned for a new one."""
+_ARCHIVE_ID = re.compile(r"[0-9]{4}")
 ARCHIVE_FILE = "archive.json"
 BACKUPS_FOLDER = "backups"
 LOGICAL_FOLDER = "logical"
@@ -92,6 +94,21 @@ def safe_path(path: str) -> str:
 def join(*parts: str) -> str:
     """The path made of `parts`; empty ones are left out. Raises TaskError with reason UnsafePath."""
     return safe_path("/".join(part.strip("/") for part in parts if part.strip("/")))
+
+
+def cluster_folder(namespace: str, cluster: str) -> str:
+    """The folder of all archives of a cluster."""
+    return join(namespace, cluster)
+
+
+def archive_ids(names: Iterable[str]) -> list[str]:
+    """The ids of archives among the names of folders, the oldest first."""
+    return sorted(name for name in names if _ARCHIVE_ID.fullmatch(name))
+
+
+def next_archive_id(archive_id: str) -> str:
+    """The id that follows."""
+    return f"{int(archive_id) + 1:04d}"
 
 
 def archive_folder(namespace: str, cluster: str, archive_id: str = FIRST_ARCHIVE) -> str:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,8 @@ from pgwarden.jobs.agent import AgentContext
 from pgwarden.jobs.errors import TaskError
 from pgwarden.jobs.files import ClaimLocation, StoreLocation
 from pgwarden.jobs.task import Outcome
+from pgwarden.storage import layout
+from pgwarden.storage.archive import succeed_archive
 from pgwarden.storage.encryption import read_identities
 from pgwarden.storage.objects import read_object, verify_object
 from pgwarden.storage.store import open_store
@@ -24,6 +27,7 @@ from tests.integration.backups.conftest import DIGEST
 from tests.support.age import AgeKey, new_age_key
 from tests.support.agent_process import PROGRAM, AgentProcess
 from tests.support.backups import (
+    IDENTITY,
     backup_task,
     download,
     envelope,
@@ -349,3 +353,34 @@ def test_progress_tells_bytes_and_total(
     assert len(copying) > 3
     assert all(0 < done < total for done, total in copying)
     assert copying == sorted(copying)
+
+
+def test_a_server_that_is_behind_the_archive_is_not_backed_up_into_it(
+    loaded: tuple[PostgresServer, str], store: StoreLocation
+) -> None:
+    """Its volume was rolled back, and the archiver has not seen it yet."""
+    server, _ = loaded
+    first, _ = take_backup(server.address(), store)
+    opened, archive = open_store(store), layout.archive_folder(IDENTITY.namespace, IDENTITY.cluster)
+    written = str(server.query("SELECT pg_walfile_name(pg_current_wal_flush_lsn() + (1 << 26))"))
+    opened.put(layout.segment_object(archive, written, encrypted=False), b"of another history")
+    refused = run_backup(backup_task(server.address(), store))
+    assert (refused.outcome, refused.reason) == (Outcome.FAILED, "ServerBehindArchive")
+    assert refused.retryable
+    assert committed(store) == [f"{first.location}/backup.json"]
+    succeed_archive(opened, IDENTITY, archive, refused.message, datetime.now(UTC))
+    second, _ = take_backup(server.address(), store)
+    assert second.location.split("/")[-3] == "0002"
+
+
+def test_a_backup_is_not_committed_into_an_archive_whose_place_another_took_meanwhile(
+    loaded: tuple[PostgresServer, str], store: StoreLocation, tmp_path: Path
+) -> None:
+    server, _ = loaded
+    agent = AgentProcess(envelope(backup_task(server.address(), store, max_rate_kib=SLOW)), tmp_path / "slow")
+    agent.wait_until_it_says(COPYING)
+    archive = layout.archive_folder(IDENTITY.namespace, IDENTITY.cluster)
+    succeed_archive(open_store(store), IDENTITY, archive, "the volume was rolled back", datetime.now(UTC))
+    result = agent.result()
+    assert (result.outcome, result.reason, result.retryable) == (Outcome.FAILED, "ArchiveSucceeded", True)
+    assert committed(store) == []

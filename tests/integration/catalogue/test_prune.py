@@ -14,7 +14,7 @@ from pgwarden.catalogue.contract import What
 from pgwarden.jobs.errors import TaskError
 from pgwarden.jobs.files import ClaimLocation, StoreLocation
 from pgwarden.storage import layout
-from pgwarden.storage.archive import adopt_archive
+from pgwarden.storage.archive import adopt_archives, succeed_archive
 from tests.support.agent_process import AgentProcess
 from tests.support.archive import ARCHIVE, NEWEST_ONLY, SEGMENT, Archived, segments
 from tests.support.backups import IDENTITY, backup_task, download, restored_by_hand, run_backup, take_backup
@@ -188,10 +188,10 @@ def test_another_cluster_may_not_prune_until_it_has_adopted_the_archive(
     assert in_claim.names() == before
     now = datetime.now(UTC)
     with pytest.raises(TaskError) as refused:
-        adopt_archive(in_claim.store, other, "a-third-uid", now, "somebody")
+        adopt_archives(in_claim.store, other, "a-third-uid", now, "somebody")
     assert refused.value.reason == "AdoptionRefused"
-    assert adopt_archive(in_claim.store, other, IDENTITY.cluster_uid, now, "somebody")
-    assert not adopt_archive(in_claim.store, other, IDENTITY.cluster_uid, now, "somebody")
+    assert adopt_archives(in_claim.store, other, IDENTITY.cluster_uid, now, "somebody")
+    assert not adopt_archives(in_claim.store, other, IDENTITY.cluster_uid, now, "somebody")
     done = in_claim.report(What.PRUNE, retention=NEWEST_ONLY, archive=other)
     assert done.prune is not None
     assert done.prune.backups == 1
@@ -199,3 +199,28 @@ def test_another_cluster_may_not_prune_until_it_has_adopted_the_archive(
     assert result.reason == "ArchiveBelongsToAnother"
     assert run_backup(backup_task(server.address(), in_claim.location)).reason == "ArchiveBelongsToAnother"
     assert in_claim.names() >= {"archive.json", "archive.0001.json"}
+
+
+def test_all_archives_of_a_cluster_are_one_catalogue_and_the_old_one_goes_when_its_time_is_over(
+    archived: Archived, server: PostgresServer
+) -> None:
+    (first,) = back_up(archived, server, 1)
+    archived.archive_wal(first.start_lsn, first.stop_lsn)
+    succeed_archive(archived.store, IDENTITY, ARCHIVE, "the volume was rolled back", datetime.now(UTC))
+    (second,) = back_up(archived, server, 1)
+    report = archived.report(What.LIST)
+    assert (report.fulls, report.restorable) == (2, 2)
+    assert [each.archive for each in report.archives] == ["0001", "0002"]
+    assert report.earliest is not None
+    assert report.latest is not None
+    assert (report.earliest.lsn, report.latest.lsn <= second.stop_lsn) == (first.stop_lsn, False)
+    assert archived.states() == {first.backup_id: "Restorable", second.backup_id: "Restorable"}
+    done = archived.report(What.PRUNE, retention=NEWEST_ONLY)
+    assert done.prune is not None
+    assert done.prune.backup_ids == [first.backup_id]
+    assert archived.states() == {second.backup_id: "Restorable"}
+    # No id is given out twice: what says whose the archive was stays.
+    assert archived.names() == {"archive.json"}
+    checked = archived.report(What.VERIFY, backups=[second.backup_id])
+    assert checked.last_check is not None
+    assert checked.last_check.passed

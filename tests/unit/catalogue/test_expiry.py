@@ -149,7 +149,7 @@ def test_whatever_is_asked_the_window_stays_recoverable_and_chains_stay_whole(
     names = [backup.backup_id for backup in world.backups]
     wanted = data.draw(st.lists(st.sampled_from(names), unique=True, min_size=1))
     chains = {backup.backup_id: backup.chain for backup in world.backups}
-    end = window_end(world.catalogue(), world.clock)
+    end = window_end([world.catalogue()], world.clock)
     assert end is not None
     before, good_before = world.recoverable(), restorable(world.backups)
     found = judge(world.catalogue(), wanted, retention, world.clock)

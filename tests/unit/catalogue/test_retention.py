@@ -9,7 +9,7 @@ import pytest
 
 from pgwarden.catalogue.contents import Catalogue, Flaw, Trouble
 from pgwarden.catalogue.contract import DAY, RetentionSettings
-from pgwarden.catalogue.retention import Retention, plan
+from pgwarden.catalogue.retention import Retention, plan, plan_all
 from tests.unit.catalogue.world import SEGMENT, World
 
 WEEK = RetentionSettings(window_seconds=7 * DAY, minimum_fulls=1)
@@ -189,3 +189,51 @@ def test_a_cluster_that_was_made_anew_does_not_mix_with_the_old_one() -> None:
     other.wait(24 * 20)
     world.backups.append(type(world.backups[0])(**{**vars(other.back_up()), "system_identifier": "2"}))
     assert ids(plan(world.catalogue(), WEEK, other.clock + timedelta(hours=1))) == ["b0001", "b0002", "b0003", "b0011"]
+
+
+def two_archives(days: int) -> tuple[World, World]:
+    """Twelve days in one, then its volume was rolled back, and so many days in the next."""
+    first = daily_fulls(12)
+    second = World(clock=first.clock, number=100)
+    for _ in range(days):
+        second.back_up()
+        second.write()
+        second.wait(24)
+    return first, second
+
+
+def both(first: World, second: World, settings: RetentionSettings = WEEK) -> tuple[Retention, Retention]:
+    old = replace(first.catalogue(), succeeded=first.clock)
+    one, other = plan_all([old, second.catalogue()], settings, second.clock)
+    return one, other
+
+
+def test_an_archive_that_was_succeeded_is_kept_as_long_as_the_window_reaches_into_it() -> None:
+    first, second = two_archives(3)
+    old, new = both(first, second)
+    # The window of seven days begins five days before the end of the old archive.
+    assert ids(old) == [f"b{number:04d}" for number in range(1, 8)]
+    assert old.kept["b0008"] == "the newest restorable backup before the window"
+    assert old.wal.start_of(1) == first.backups[7].start
+    assert ids(new) == []
+
+
+def test_an_archive_that_was_succeeded_goes_when_its_time_is_over() -> None:
+    first, second = two_archives(9)
+    old, new = both(first, second)
+    assert ids(old) == [backup.backup_id for backup in first.backups]
+    assert old.wal.parts == {}
+    assert new.wal.start_of(1) is not None
+
+
+def test_an_archive_that_was_succeeded_stays_while_the_next_has_too_few_fulls() -> None:
+    first, second = two_archives(0)
+    for _ in range(30):
+        second.write()
+        second.wait(24)
+    old, _ = both(first, second)
+    assert set(old.kept) == {"b0012"}
+    second.back_up()
+    two = RetentionSettings(window_seconds=7 * DAY, minimum_fulls=2)
+    assert set(both(first, second, two)[0].kept) == {"b0012"}
+    assert set(both(first, second)[0].kept) == set()
