@@ -5,10 +5,12 @@ from __future__ import annotations
 from datetime import datetime
 
 from pgwarden.api.conditions import Truth
+from pgwarden.archiving.contract import slot_name
 from pgwarden.clusters.access import Role, wanted
 from pgwarden.clusters.plan import DUPLICATE_OF, ObservedCluster, plan
 from pgwarden.clusters.resource import DatabaseCluster
 from pgwarden.kube.context import OperatorContext
+from pgwarden.kube.dependents import named
 from pgwarden.kube.key import Key
 from pgwarden.kube.objects import read
 from pgwarden.kube.secrets import missing
@@ -56,6 +58,7 @@ class ClusterController:
             monitor_problem=self.board.problem(key.namespace),
             stale_after_seconds=stale_after,
             twins=self.twins(key, identifier),
+            slots=self.slots(key),
         )
         result = plan(cluster, observed, context.clock())
         if any(each.type == DUPLICATE_OF and each.status == Truth.TRUE for each in result.judgments):
@@ -75,6 +78,15 @@ class ClusterController:
             self.identifiers[key] = system_identifier
             for other in self.dependents(key):
                 self.context.wake(other)
+
+    def slots(self, key: Key) -> set[str]:
+        """The slots of the archivers that the cluster's BackupPolicies want."""
+        policies = self.context.cache.bodies("BackupPolicy", key.namespace)
+        return {
+            slot_name(body["metadata"]["uid"])
+            for body in policies
+            if named(body, ("clusterRef",)) == key.name and body["spec"].get("wal", {}).get("enabled")
+        }
 
     def twins(self, key: Key, system_identifier: str) -> list[tuple[datetime, str]]:
         """Other DatabaseClusters that lead to the same PostgreSQL cluster."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
@@ -21,6 +21,7 @@ from pgwarden.monitoring.contract import ClusterObservation, EndpointObservation
 
 REACHABLE = "Reachable"
 DUPLICATE_OF = "DuplicateOf"
+SLOTS_IN_USE = "SlotsInUse"
 KEPT_DATABASES = 128
 
 
@@ -37,6 +38,8 @@ class ObservedCluster:
     stale_after_seconds: float = 60.0
     twins: Sequence[tuple[datetime, str]] = ()
     """(creation time, name) of other DatabaseClusters with the same system identifier, in any namespace."""
+    slots: Collection[str] = ()
+    """Replication slots of the archivers that BackupPolicies want."""
 
 
 def plan(cluster: DatabaseCluster, observed: ObservedCluster, now: datetime) -> Plan:
@@ -49,6 +52,7 @@ def plan(cluster: DatabaseCluster, observed: ObservedCluster, now: datetime) -> 
     elif observation is not None:
         status = described(status, observation)
         judgments.append(reachability(observation, observed, now))
+        judgments += slots_in_use(cluster, observation, observed.slots)
     elif observed.monitor_problem:
         judgments.append(judge(REACHABLE, None, "MonitorNotRunning", observed.monitor_problem))
     elif not seen_before(cluster):
@@ -113,6 +117,29 @@ def reachability(observation: ClusterObservation, observed: ObservedCluster, now
     return judge(REACHABLE, True, "Reachable", f"{where} answers queries")
 
 
+def slots_in_use(cluster: DatabaseCluster, seen: ClusterObservation, wanted: Collection[str]) -> list[Judgment]:
+    """The condition SlotsInUse: said when there is a slot of ours that no policy wants, and when there is none left."""
+    orphans = [
+        (slot, f"{server.host}:{server.port}")
+        for server in (seen.primary, *seen.replicas)
+        for slot in server.slots
+        if slot.name not in wanted and not slot.active
+    ]
+    if not orphans:
+        known = find(cluster.status.conditions, SLOTS_IN_USE) is not None
+        return [judge(SLOTS_IN_USE, True, "SlotsInUse", "every slot of an archiver is wanted")] if known else []
+    told_ = "; ".join(
+        f"{slot.name} on {where}" + (f" (more than {human_bytes(slot.kept_bytes)} of WAL)" if slot.kept_bytes else "")
+        for slot, where in orphans
+    )
+    message = (
+        f"no BackupPolicy with wal.enabled wants the replication slot {told_}. The server keeps WAL for it until its"
+        " disk is full. Unless an archiver of another Kubernetes cluster uses it, drop it there:"
+        f" SELECT pg_drop_replication_slot('{orphans[0][0].name}')"
+    )
+    return [judge(SLOTS_IN_USE, False, "OrphanedSlot", message)]
+
+
 def duplication(cluster: DatabaseCluster, observed: ObservedCluster) -> Judgment:
     """The condition DuplicateOf: two objects for one PostgreSQL cluster; only the older one is acted on."""
     made = cluster.metadata.creation_timestamp
@@ -174,7 +201,7 @@ def role(seen: EndpointObservation) -> str:
 
 def notices(cluster: DatabaseCluster, judgments: Sequence[Judgment]) -> list[Notice]:
     """An Event for each turn of Reachable, and for a duplicate."""
-    found = told(judgments, cluster.status, REACHABLE)
+    found = [*told(judgments, cluster.status, REACHABLE), *told(judgments, cluster.status, SLOTS_IN_USE)]
     if any(judgment.type == DUPLICATE_OF and judgment.status == Truth.TRUE for judgment in judgments):
         found += [replace(notice, warning=True) for notice in told(judgments, cluster.status, DUPLICATE_OF)]
     return found

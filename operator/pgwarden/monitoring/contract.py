@@ -36,6 +36,15 @@ class Servers(ContractModel):
     clusters: list[WatchedCluster] = Field(default_factory=list)
 
 
+class SlotObservation(ReportModel):
+    """A replication slot that an archiver of ours made."""
+
+    name: str
+    active: bool
+    kept_bytes: int = 0
+    """WAL that the server keeps for it, rounded down to a power of two: it is another one seldom."""
+
+
 class EndpointObservation(ReportModel):
     """What one server answered."""
 
@@ -49,6 +58,7 @@ class EndpointObservation(ReportModel):
     version: str = ""
     system_identifier: str = ""
     timeline: int = 0
+    slots: list[SlotObservation] = Field(default_factory=list)
 
 
 class DatabaseObservation(ReportModel):

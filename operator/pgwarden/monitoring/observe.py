@@ -14,6 +14,7 @@ from pgwarden.monitoring.contract import (
     ClusterObservation,
     DatabaseObservation,
     EndpointObservation,
+    SlotObservation,
     WatchedCluster,
 )
 from pgwarden.postgres.connection import Connection, connect, server_version
@@ -36,6 +37,7 @@ def sql(name: str) -> LiteralString:
 
 SERVER = sql("server")
 DATABASES = sql("databases")
+SLOTS = sql("slots")
 
 
 class Observer:
@@ -92,6 +94,7 @@ class Observer:
     ) -> tuple[EndpointObservation, list[DatabaseObservation]]:
         row: Any = connection.execute(SERVER).fetchone()
         in_recovery, system_identifier, timeline = row
+        slots: list[Any] = connection.execute(SLOTS).fetchall()
         seen = EndpointObservation(
             host=address.host,
             port=address.port,
@@ -100,6 +103,7 @@ class Observer:
             version=server_version(connection),
             system_identifier=system_identifier,
             timeline=timeline,
+            slots=[SlotObservation(name=name, active=active, kept_bytes=calm(kept)) for name, active, kept in slots],
         )
         if not with_databases:
             return seen, []
@@ -125,6 +129,11 @@ class Observer:
         for connection in self._connections.values():
             connection.close()
         self._connections.clear()
+
+
+def calm(size: int | None) -> int:
+    """The greatest power of two that is no more than a size, which so is another one seldom; 0 below a MiB."""
+    return 1 << (size.bit_length() - 1) if size is not None and size >= 1 << 20 else 0
 
 
 def not_permitted(address: DatabaseAddress, error: Error) -> TaskError:

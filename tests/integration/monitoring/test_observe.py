@@ -11,6 +11,7 @@ from typing import LiteralString
 import pytest
 from psycopg import sql
 
+from pgwarden.archiving.contract import slot_name
 from pgwarden.jobs.files import DatabaseAddress
 from pgwarden.monitoring.contract import ClusterObservation, WatchedCluster
 from pgwarden.monitoring.observe import Observer
@@ -217,3 +218,29 @@ def test_tls_is_used_and_the_wrong_authority_is_told(
     assert other.tls is not None
     stranger = server.address().model_copy(update={"ca_file": str(other.tls.authority)})
     assert look(stranger).primary.reason == "CertificateNotTrusted"
+
+
+def test_slots_of_archivers_are_seen_and_no_others(postgres: PostgresServer, monitor_role: str) -> None:
+    mine, other = slot_name(monitor_role), f"other_{monitor_role.lower()}"[:60]
+    with postgres.connect() as connection:
+        for name in (mine, other):
+            connection.execute("SELECT pg_create_physical_replication_slot(%s, true)", (name,))
+        try:
+            seen = look(postgres.address(user=monitor_role, password=PASSWORD))
+            assert [(each.name, each.active) for each in seen.primary.slots if each.name in (mine, other)] == [
+                (mine, False)
+            ]
+            connection.execute(
+                "SELECT pg_logical_emit_message(false, 'x', repeat('x', 1000000)) FROM generate_series(1, 9)"
+            )
+            connection.execute("SELECT pg_switch_wal()")
+            (kept,) = [
+                each.kept_bytes
+                for each in look(postgres.address(user=monitor_role, password=PASSWORD)).primary.slots
+                if each.name == mine
+            ]
+            assert kept >= 8 << 20
+            assert kept.bit_count() == 1
+        finally:
+            for name in (mine, other):
+                connection.execute("SELECT pg_drop_replication_slot(%s)", (name,))

@@ -9,7 +9,12 @@ import pytest
 
 from pgwarden.clusters.access import Role, address, obstacle, volume, wanted
 from pgwarden.clusters.plan import ObservedCluster, plan
-from pgwarden.monitoring.contract import ClusterObservation, DatabaseObservation, EndpointObservation
+from pgwarden.monitoring.contract import (
+    ClusterObservation,
+    DatabaseObservation,
+    EndpointObservation,
+    SlotObservation,
+)
 from tests.support.objects import (
     IN_FORCE,
     NOW,
@@ -172,3 +177,43 @@ def test_what_a_pod_mounts_is_what_its_task_reads() -> None:
         ("ConfigMap", "ca"),
     ]
     assert address(observed_cluster()).ca_file is None
+
+
+def slot(name: str, *, active: bool = False, kept: int = 0) -> SlotObservation:
+    return SlotObservation(name=name, active=active, kept_bytes=kept)
+
+
+def with_slots(*slots: SlotObservation, on_replica: bool = False) -> ClusterObservation:
+    server = UP.model_copy(update={"slots": list(slots)})
+    if not on_replica:
+        return seen(server)
+    return seen(replicas=[server.model_copy(update={"host": "replica", "in_recovery": True})])
+
+
+@pytest.mark.parametrize("on_replica", [False, True], ids=["primary", "replica"])
+def test_a_slot_that_no_policy_wants_any_more_is_told_with_the_command_that_drops_it(*, on_replica: bool) -> None:
+    slots = with_slots(slot("pgwarden_000000000001", kept=2 << 30), on_replica=on_replica)
+    result = plan(cluster(), ObservedCluster(observation=slots), NOW)
+    assert said(result.judgments, "SlotsInUse") == ("False", "OrphanedSlot")
+    (told,) = [notice for notice in result.notices if notice.reason == "OrphanedSlot"]
+    assert told.warning
+    assert "more than 2Gi of WAL" in told.message
+    assert "SELECT pg_drop_replication_slot('pgwarden_000000000001')" in told.message
+    assert kstatus(result.judgments) == IN_FORCE
+
+
+def test_a_slot_that_is_wanted_or_streamed_from_is_nothing_to_tell() -> None:
+    wanted = ["pgwarden_000000000001"]
+    slots = with_slots(slot(wanted[0]), slot("pgwarden_000000000002", active=True))
+    result = plan(cluster(), ObservedCluster(observation=slots, slots=wanted), NOW)
+    assert [each for each in result.judgments if each.type == "SlotsInUse"] == []
+
+
+def test_that_an_orphaned_slot_is_gone_is_told_once() -> None:
+    before = cluster()
+    first = plan(before, ObservedCluster(observation=with_slots(slot("pgwarden_000000000001"))), NOW)
+    known = cluster(status=written(first, before))
+    second = plan(known, ObservedCluster(observation=with_slots()), NOW)
+    assert said(second.judgments, "SlotsInUse") == ("True", "SlotsInUse")
+    again = plan(cluster(status=written(second, known)), ObservedCluster(observation=with_slots()), NOW)
+    assert [notice.reason for notice in again.notices if notice.reason == "SlotsInUse"] == []
