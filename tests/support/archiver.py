@@ -26,6 +26,7 @@ from .postgres import HOST, PostgresServer, free_port, wait_until
 ROOT = Path(__file__).parents[2]
 IDENTITY = ArchiveIdentity(namespace="shop", cluster="operational", cluster_uid="7b0c2f5e-uid")
 FOLDER = layout.archive_folder(IDENTITY.namespace, IDENTITY.cluster)
+SECOND = layout.archive_folder(IDENTITY.namespace, IDENTITY.cluster, "0002")
 SEGMENT_BYTES = 1 << 20
 """Of the test servers, so that segments are filled quickly."""
 SMALL_SEGMENTS = ("--data-checksums", "--wal-segsize=1")
@@ -132,15 +133,19 @@ class ArchiverProcess:
         return self.process.wait(25)
 
 
-def archived(location: StoreLocation, timeline: int = 1, segment_bytes: int = SEGMENT_BYTES) -> list[WALPiece]:
+def archived(
+    location: StoreLocation, timeline: int = 1, segment_bytes: int = SEGMENT_BYTES, folder: str = FOLDER
+) -> list[WALPiece]:
     """All pieces of WAL of one timeline, by position."""
-    listing = open_store(location).list(layout.timeline_folder(FOLDER, timeline))
+    listing = open_store(location).list(layout.timeline_folder(folder, timeline))
     return sorted(wal_pieces(listing, segment_bytes), key=lambda piece: (piece.start, piece.end))
 
 
-def runs(location: StoreLocation, timeline: int = 1, segment_bytes: int = SEGMENT_BYTES) -> list[Range]:
+def runs(
+    location: StoreLocation, timeline: int = 1, segment_bytes: int = SEGMENT_BYTES, folder: str = FOLDER
+) -> list[Range]:
     """The positions that the archive holds of a timeline."""
-    return merged(Range(piece.start, piece.end) for piece in archived(location, timeline, segment_bytes))
+    return merged(Range(piece.start, piece.end) for piece in archived(location, timeline, segment_bytes, folder))
 
 
 def content(location: StoreLocation, piece: WALPiece) -> bytes:
@@ -164,15 +169,19 @@ def wal_bytes(server: PostgresServer, timeline: int, start: int, end: int, segme
 
 
 def check_archive(
-    location: StoreLocation, server: PostgresServer, timeline: int = 1, segment_bytes: int = SEGMENT_BYTES
+    location: StoreLocation,
+    server: PostgresServer,
+    timeline: int = 1,
+    segment_bytes: int = SEGMENT_BYTES,
+    folder: str = FOLDER,
 ) -> int:
     """Asserts that each piece is what pg_wal holds, and that whole segments have their checksum; how many there are."""
     store: Store = open_store(location)
-    pieces = archived(location, timeline, segment_bytes)
+    pieces = archived(location, timeline, segment_bytes, folder)
     for piece in pieces:
         plain = content(location, piece)
         assert plain == wal_bytes(server, timeline, piece.start, piece.end, segment_bytes), piece
         if piece.whole:
-            line = store.read_small(layout.checksum_object(FOLDER, piece.segment)).decode()
+            line = store.read_small(layout.checksum_object(folder, piece.segment)).decode()
             assert line == f"{hashlib.sha256(plain).hexdigest()}  {piece.segment}\n"
     return len(pieces)

@@ -5,49 +5,47 @@ from __future__ import annotations
 import random
 import threading
 import time
-from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import structlog
-from pydantic import ValidationError
 
-from pgwarden.api.wal import format_lsn, parse_lsn
-from pgwarden.archiving import gaps, plan
-from pgwarden.archiving.contract import ArchiverSettings, ArchiverState
+from pgwarden.api.wal import parse_lsn
+from pgwarden.archiving import gaps, plan, succession
+from pgwarden.archiving.contract import ArchiverSettings, ArchiverState, SystemFile
 from pgwarden.archiving.lookout import Lookout
 from pgwarden.archiving.moments import Moments
 from pgwarden.archiving.plan import Position, Span
-from pgwarden.archiving.primary import Primary, find_primary, refuse_to_be_synchronous
+from pgwarden.archiving.primary import Held, Primary, find_primary, refuse_to_be_synchronous
 from pgwarden.archiving.receiver import Receiver
+from pgwarden.archiving.replicas import Replica, ReplicaSlots
+from pgwarden.archiving.retirement import drop_slots
 from pgwarden.archiving.session import Session, Work
 from pgwarden.archiving.status import Status
 from pgwarden.archiving.stored import Reader, Stored, newest_timeline, read_gaps
-from pgwarden.archiving.trouble import STATES, Trouble, conflict, told_as
+from pgwarden.archiving.system import (
+    archived_system,
+    behind,
+    check_system,
+    keep_history,
+    other_system,
+    own_history,
+)
+from pgwarden.archiving.trouble import STATES, Trouble, told_as
 from pgwarden.archiving.uploads import Uploads
 from pgwarden.archiving.writer import ArchiveWriter
 from pgwarden.jobs.errors import TaskError
-from pgwarden.jobs.task import ReportModel
 from pgwarden.postgres.wal_stream import WALStream
 from pgwarden.storage import layout
-from pgwarden.storage.archive import claim_archive
+from pgwarden.storage.archive import claim_archive, read_archive_file
 from pgwarden.storage.encryption import parse_recipients
-from pgwarden.storage.store import ObjectExists, Store, object_damaged, open_store
+from pgwarden.storage.store import Store, open_store
 
-FIRST_PAUSE, LONGEST_PAUSE, CONFLICT_PAUSE = 1.0, 30.0, 60.0
+FIRST_PAUSE, LONGEST_PAUSE, CONFLICT_PAUSE, RETIREMENT_PAUSE = 1.0, 30.0, 60.0, 5.0
 CLOSING_SECONDS = 15.0
 """What is left for the last uploads after SIGTERM."""
 
 log = structlog.get_logger()
-
-
-class SystemFile(ReportModel):
-    """wal/system.json: whose WAL the archive holds."""
-
-    schema_version: int = 1
-    system_identifier: str
-    segment_bytes: int
 
 
 @dataclass
@@ -73,6 +71,8 @@ class Archiver(threading.Thread):
         """When it last came by; for the probe that asks whether it is alive."""
         self._stopping = threading.Event()
         self._operation = f"archive-wal/{settings.slot.removeprefix('pgwarden_')}"
+        self._archive = ""
+        """Folder of the archive that is written to."""
         self._moments = Moments()
         self._uploads: Uploads | None = None
         self._skip_comparison = False
@@ -84,6 +84,9 @@ class Archiver(threading.Thread):
         self._stopping.set()
 
     def run(self) -> None:
+        if self.settings.retired:
+            self._retire()
+            return
         pause = FIRST_PAUSE
         while not self._stopping.is_set():
             began = time.monotonic()
@@ -92,6 +95,8 @@ class Archiver(threading.Thread):
                 pause = FIRST_PAUSE
             except Trouble as trouble:
                 self.status.enter(trouble.state, trouble.error)
+                if self._goes_on_in_the_next_archive(trouble.error):
+                    continue
                 if time.monotonic() - began > LONGEST_PAUSE:
                     pause = FIRST_PAUSE
                 in_conflict = trouble.state == ArchiverState.CONFLICT
@@ -104,6 +109,18 @@ class Archiver(threading.Thread):
                 self._wait(LONGEST_PAUSE)
         if self._uploads is not None:
             self._uploads.stop()
+
+    def _retire(self) -> None:
+        """Drops the slots, and then only answers until it is told to stop."""
+        while not self._stopping.is_set():
+            try:
+                drop_slots(self.settings, self._operation)
+            except TaskError as error:
+                self.status.enter(ArchiverState.WAITING_FOR_PRIMARY, error)
+                self._wait(RETIREMENT_PAUSE)
+            else:
+                self.status.enter(ArchiverState.RETIRED)
+                self._wait(LONGEST_PAUSE)
 
     def _wait(self, seconds: float) -> None:
         """Until then, or until told to stop; a wait is no sign of death."""
@@ -118,8 +135,9 @@ class Archiver(threading.Thread):
             recipients = parse_recipients(self.settings.store.recipients)
             store = open_store(self.settings.store)
             archive = claim_archive(store, self.settings.archive, datetime.now(UTC))
-            newest = newest_timeline(store, archive)
-        primary = find_primary(self.settings, self._operation, newest)
+            self._write_into(store, archive)
+            held = Held(archived_system(store, archive), newest_timeline(store, archive))
+        primary = find_primary(self.settings, self._operation, held)
         lookout = None
         try:
             start = self._start(primary, store, archive)
@@ -128,15 +146,48 @@ class Archiver(threading.Thread):
             work = Work(self.settings, archive, uploads, self._moments, self.status, self._stopping, self._live)
             lookout = Lookout(primary, start.stream.backend_pid, f"pgwarden/{self._operation}")
             lookout.start()
+            replicas = self._slots_on_replicas(primary)
+            replicas.start()
             try:
                 self._stream(start, work, lookout, primary, store)
             finally:
+                replicas.end()
                 start.stream.close()
         finally:
             if lookout is None:
                 primary.close()
             else:
                 lookout.end()
+
+    def _write_into(self, store: Store, archive: str) -> None:
+        """Notes which archive is written to; nothing that was known of another one holds of it."""
+        if archive == self._archive:
+            return
+        self.status.archive(archive, read_archive_file(store, layout.archive_file(archive)))
+        self._archive = archive
+        self._moments = Moments()
+        if self._uploads is not None:
+            self._uploads.stop()
+        self._uploads = None
+
+    def _slots_on_replicas(self, primary: Primary) -> ReplicaSlots:
+        system = primary.facts.system_identifier
+        others = [each for each in self.settings.endpoints if each != primary.address]
+        replicas = [Replica(each, self._operation, self.settings.slot, system) for each in others]
+        return ReplicaSlots(replicas, self.status.acknowledged, self.status.replicas)
+
+    def _goes_on_in_the_next_archive(self, error: TaskError) -> bool:
+        """Begins another archive where `error` says that this one cannot be gone on with; whether it did."""
+        if error.reason not in succession.REASONS:
+            return False
+        try:
+            store = open_store(self.settings.store)
+            new = succession.begin_next(store, self.settings.archive, self._archive, error, datetime.now(UTC))
+        except TaskError as refused:
+            self.status.enter(STATES.get(refused.reason, ArchiverState.STORE_UNREACHABLE), refused)
+            return False
+        log.warning("WAL goes on in another archive", archive=new, after=self._archive, why=error.message)
+        return True
 
     def _live(self) -> None:
         self.beat = time.monotonic()
@@ -151,9 +202,8 @@ class Archiver(threading.Thread):
         """Everything that is found out before WAL flows. Raises Trouble."""
         facts = primary.facts
         with told_as(ArchiverState.STORE_UNREACHABLE):
-            check_system(
-                store, archive, SystemFile(system_identifier=facts.system_identifier, segment_bytes=facts.segment_bytes)
-            )
+            mine = SystemFile(system_identifier=facts.system_identifier, segment_bytes=facts.segment_bytes)
+            check_system(store, archive, mine, expected=self.settings.expected_system_identifier)
             missed = read_gaps(store, archive)
             self.status.gaps(missed)
         with told_as(ArchiverState.WAITING_FOR_PRIMARY):
@@ -185,7 +235,9 @@ class Archiver(threading.Thread):
             if position is None:
                 position = plan.first(path, kept, facts.segment_bytes)
             stored = found.get(position.timeline, Stored(None))
-            if position.timeline == identity.timeline and position.at > parse_lsn(identity.flush_lsn):
+            # Both connections must say so: one of them may have reached a copy.
+            written = max(parse_lsn(identity.flush_lsn), primary.look(0).lsn)
+            if position.timeline == identity.timeline and position.at > written:
                 raise Trouble(ArchiverState.CONFLICT, behind(primary, identity.flush_lsn, position.at))
         except BaseException:
             stream.close()
@@ -254,74 +306,3 @@ class Archiver(threading.Thread):
         log.error("a gap in the archive", start=missed.start, end=missed.end, timeline=missed.timeline)
         with told_as(ArchiverState.STORE_UNREACHABLE):
             gaps.record(store, work.archive, missed)
-
-
-def check_system(store: Store, archive: str, mine: SystemFile) -> None:
-    """Binds the archive's WAL to a system identifier. Raises TaskError: SystemIdentifierMismatch, ObjectDamaged."""
-    path = layout.system_object(archive)
-    with suppress(ObjectExists):
-        store.put(path, mine.model_dump_json(by_alias=True, indent=2).encode() + b"\n")
-        return
-    try:
-        found = SystemFile.model_validate_json(store.read_small(path))
-    except ValidationError as error:
-        raise object_damaged(store, path, "it does not say whose WAL the archive holds") from error
-    if (found.system_identifier, found.segment_bytes) != (mine.system_identifier, mine.segment_bytes):
-        raise TaskError(
-            "SystemIdentifierMismatch",
-            f"the archive {archive} in the store ({store.name}) holds WAL of the system {found.system_identifier} in "
-            f"segments of {found.segment_bytes} bytes, and the server is {mine.system_identifier} with "
-            f"{mine.segment_bytes}",
-            remedy="After pg_upgrade or a new initdb give the policy a BackupStore with another prefix.",
-        )
-
-
-def keep_history(store: Store, archive: str, timeline: int, content: bytes) -> None:
-    """Stores a history file. Raises TaskError: ArchiveConflict when the archive has another one, and what stores do."""
-    path = layout.history_object(archive, timeline)
-    try:
-        store.put(path, content)
-    except ObjectExists:
-        if store.read_small(path) != content:
-            raise conflict(
-                f"{path} in the store ({store.name}) is the history of another timeline {timeline} than the server's"
-            ) from None
-
-
-def own_history(store: Store, archive: str, timeline: int, histories: Mapping[int, bytes | None]) -> bytes:
-    """The history of the server's own timeline, out of the archive where the server has lost it; empty for the first.
-
-    Raises TaskError with reason HistoryMissing: without it nobody knows where the timeline branched off, and what lies
-    before it would be left out without a word.
-    """
-    content = histories.get(timeline)
-    if content is not None or timeline == 1:
-        return content or b""
-    path = layout.history_object(archive, timeline)
-    if store.head(path) is not None:
-        return store.read_small(path)
-    raise TaskError(
-        "HistoryMissing",
-        f"the server is on timeline {timeline} and has no {timeline:08X}.history in its pg_wal, nor has the archive",
-        remedy="Copy it there from the pg_wal of another member, as the user of PostgreSQL. Without one, give the "
-        "cluster a BackupStore with another prefix and take a full backup.",
-        retryable=True,
-    )
-
-
-def behind(primary: Primary, server_end: str, archived: int) -> TaskError:
-    return TaskError(
-        "ServerBehindArchive",
-        f"WAL of {primary.name} ends at {server_end}, and the archive holds it up to {format_lsn(archived)}: the "
-        "server has lost what it had written",
-        remedy="Its volume was rolled back, or its storage lied about what was written. To go on with what it has now, "
-        "give the cluster a BackupStore with another prefix and take a full backup; the archive still holds the rest.",
-    )
-
-
-def other_system(primary: Primary, found: str) -> TaskError:
-    return TaskError(
-        "SystemIdentifierMismatch",
-        f"two connections to {primary.name} reached different clusters ({primary.facts.system_identifier} and {found})",
-        remedy="Give the address of one server, not of a balancer in front of several clusters.",
-    )

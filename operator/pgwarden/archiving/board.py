@@ -21,6 +21,7 @@ MOVING = {
     "stored_bytes",
     "last_archived_time",
     "slot",
+    "replica_slots",
 }
 """What is another in every document while all is well."""
 

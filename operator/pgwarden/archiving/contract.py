@@ -33,7 +33,7 @@ class ArchiverSettings(ContractModel):
     """None until the operator has seen the server."""
     store: StoreLocation
     slot: Annotated[str, Field(pattern=SLOT_PATTERN)]
-    compression_level: Annotated[int, Field(ge=1, le=19)] = 3
+    compression_level: Annotated[int, Field(ge=1, le=19)] = 2
     tail_seconds: Annotated[float, Field(gt=0, le=3600)] = 5
     """How long bytes of an unfinished segment wait at most until they go up."""
     spool_bytes: Annotated[int, Field(ge=1 << 20)] = 64 << 20
@@ -41,6 +41,8 @@ class ArchiverSettings(ContractModel):
     segment is always held."""
     uploads: Annotated[int, Field(ge=1, le=16)] = 4
     """At a time."""
+    retired: bool = False
+    """The policy wants no WAL any more: the slots are dropped, and nothing is archived."""
 
 
 def slot_name(policy_uid: str) -> str:
@@ -68,6 +70,8 @@ class ArchiverState(StrEnum):
     CONFLICT = "Conflict"
     """The archive holds other WAL at the same position: nothing is written or acknowledged."""
     STOPPING = "Stopping"
+    RETIRED = "Retired"
+    """WAL is turned off, and the slot is on no server any more."""
 
 
 class ArchiveGap(ReportModel):
@@ -83,10 +87,20 @@ class ArchiveGap(ReportModel):
     """When it was noticed."""
 
 
+class SystemFile(ReportModel):
+    """wal/system.json: whose WAL the archive holds."""
+
+    schema_version: int = 1
+    system_identifier: str
+    segment_bytes: int
+
+
 class SlotReport(ReportModel):
     """What pg_replication_slots says of our slot."""
 
     name: str
+    server: str = ""
+    """host:port, where it is not the primary."""
     exists: bool = False
     active: bool = False
     wal_status: str = ""
@@ -109,6 +123,12 @@ class ArchiverReport(ReportModel):
     remedy: str = ""
     since: datetime
     """When the state was entered."""
+    archive: str = ""
+    """Id of the archive that is written to: 0001 at first."""
+    archive_since: datetime | None = None
+    """When it took the place of another one; None for the first."""
+    archive_reason: str = ""
+    """Why it did."""
     server: str = ""
     """host:port that WAL is taken from."""
     system_identifier: str = ""
@@ -132,6 +152,8 @@ class ArchiverReport(ReportModel):
     """By this process, as they lie in the store."""
     last_archived_time: datetime | None = None
     slot: SlotReport | None = None
+    replica_slots: list[SlotReport] = Field(default_factory=list)
+    """Ours on the replicas that answer: should one be promoted, no WAL is missing."""
     unlimited_slot: bool = False
     """max_slot_wal_keep_size is -1: while nothing is archived, WAL piles up on the server until its disk is full."""
     gaps: list[ArchiveGap] = Field(default_factory=list)

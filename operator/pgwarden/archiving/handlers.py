@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from pgwarden.archiving.board import ArchiverBoard
-from pgwarden.archiving.contract import PORT, STATUS_PATH, ArchiverReport
-from pgwarden.archiving.render import archiver_name, manifests, wanted
+from pgwarden.archiving.contract import PORT, STATUS_PATH, ArchiverReport, ArchiverState
+from pgwarden.archiving.render import archiver_name, manifests, settings_manifest, wanted
 from pgwarden.clusters.access import Role, credential
 from pgwarden.clusters.resource import DatabaseCluster
 from pgwarden.jobs.names import OWNER_UID_LABEL
@@ -19,10 +19,13 @@ from pgwarden.kube.keeper import Keeper, Kept, Purpose
 from pgwarden.kube.key import Key
 from pgwarden.kube.objects import UnreadableObject, find
 from pgwarden.kube.secrets import missing
+from pgwarden.kube.types import DEPLOYMENTS
 from pgwarden.policies.resource import BackupPolicy
 from pgwarden.stores.resource import BackupStore
 
 WAKE_SECONDS = 60.0
+RETIREMENT_SECONDS = 300.0
+"""What an archiver has to drop its slots, beginning when its settings say so."""
 
 
 class ArchiverKeeper(Keeper[Key]):
@@ -37,6 +40,8 @@ class ArchiverKeeper(Keeper[Key]):
     def __init__(self, context: OperatorContext, board: ArchiverBoard) -> None:
         super().__init__(context)
         self.board = board
+        self._retired: dict[Key, bool] = {}
+        """Policies that want no WAL any more and whose archiver is still there -> whether it has dropped its slots."""
         self._woken: dict[Key, float] = {}
         """When each policy was last looked at because of what moves all the time."""
 
@@ -72,12 +77,11 @@ class ArchiverKeeper(Keeper[Key]):
         return tuple(found)
 
     async def keep(self, whose: Key, kept: Kept) -> bool:
-        """Applies the archiver's manifests where they differ from what is there; removes it where no WAL is wanted."""
+        """Applies the archiver's manifests where they differ from what is there; retires it where no WAL is wanted."""
         policy = self.policy(whose)
         if policy is None or not policy.spec.wal.enabled:
-            await self.remove(kept)
-            self.board.forget(whose)
-            return False
+            return policy is not None and await self.retire(whose, policy, kept)
+        self._retired.pop(whose, None)
         config = self.context.config
         cluster = find(self.context, DatabaseCluster, whose.namespace, policy.spec.cluster_ref.name)
         store = find(self.context, BackupStore, whose.namespace, policy.spec.store_ref.name)
@@ -104,9 +108,32 @@ class ArchiverKeeper(Keeper[Key]):
         await self.apply(kept, made)
         return True
 
+    async def retire(self, whose: Key, policy: BackupPolicy, kept: Kept) -> bool:
+        """Has an archiver drop its slots, and removes it when it has, or has had the time to; whether it is there."""
+        body = await self.context.client.get(DEPLOYMENTS, kept.namespace, kept.name)
+        cluster = find(self.context, DatabaseCluster, whose.namespace, policy.spec.cluster_ref.name)
+        store = find(self.context, BackupStore, whose.namespace, policy.spec.store_ref.name)
+        if whose not in self._retired:
+            self._retired[whose], kept.made_at = False, time.monotonic()
+        late = time.monotonic() - kept.made_at > RETIREMENT_SECONDS
+        if body is None or cluster is None or store is None or late or self._retired[whose]:
+            # A slot that is left is told by the condition SlotsInUse of the DatabaseCluster.
+            await self.remove(kept)
+            self._retired.pop(whose)
+            self.board.forget(whose)
+            return False
+        made = [settings_manifest(policy, cluster, store)]
+        if not self.up_to_date(kept, made):
+            await self.apply(kept, made)
+        return True
+
     def take(self, whose: Key, kept: Kept, content: bytes) -> bool:
         """Has the policy looked at when the document tells something new, or now and then."""
         report = ArchiverReport.model_validate_json(content)
+        if whose in self._retired:
+            # The pod learns of it when the kubelet writes its settings anew, after a minute or so.
+            self._retired[whose] = report.state is ArchiverState.RETIRED
+            return False
         now = time.monotonic()
         if self.board.take(whose, report) or now - self._woken.get(whose, -math.inf) > WAKE_SECONDS:
             self._woken[whose] = now
@@ -120,4 +147,5 @@ class ArchiverKeeper(Keeper[Key]):
     async def leave(self, whose: Key, kept: Kept) -> None:
         """What belonged to the policy goes with it, by its ownerReferences."""
         self._woken.pop(whose, None)
+        self._retired.pop(whose, None)
         self.board.forget(whose)

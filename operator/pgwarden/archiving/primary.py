@@ -10,7 +10,7 @@ from importlib.resources import files
 from typing import Any, LiteralString
 
 from pgwarden.api.wal import parse_lsn
-from pgwarden.archiving.contract import ArchiverSettings, ArchiverState, SlotReport
+from pgwarden.archiving.contract import ArchiverSettings, ArchiverState, SlotReport, SystemFile
 from pgwarden.archiving.plan import waits_for
 from pgwarden.archiving.trouble import Trouble
 from pgwarden.jobs.errors import TaskError
@@ -38,6 +38,8 @@ class Facts:
     segment_bytes: int
     synchronous_standby_names: str
     max_slot_wal_keep_size: str
+    patroni: bool
+    """Whether Patroni looks after the server, as far as its settings and sessions tell."""
 
 
 @dataclass(frozen=True)
@@ -95,10 +97,10 @@ class Primary:
         """Makes the slot where it is missing, anew where the server gave it up; what it is now. Raises TaskError."""
         slot = self.look(0).slot
         if slot.exists and slot.wal_status == "lost" and not slot.active:
-            self._rows("SELECT pg_catalog.pg_drop_replication_slot(%s)", (self._slot,))
+            drop_slot(self._connection, self.name, self._slot)
             slot = SlotReport(name=self._slot)
         if not slot.exists:
-            self._create_slot()
+            create_slot(self._connection, self.name, self._slot)
             self.made_slot = True
             slot = self.look(0).slot
         return slot
@@ -106,30 +108,44 @@ class Primary:
     def close(self) -> None:
         self._connection.close()
 
-    def _create_slot(self) -> None:
-        try:
-            self._rows("SELECT pg_catalog.pg_create_physical_replication_slot(%s, true)", (self._slot,))
-        except TaskError as error:
-            if error.report.get("sqlstate") != SLOTS_USED_UP:
-                raise
-            raise TaskError(
-                "NoReplicationSlot",
-                f"{self.name} has no replication slot left for {self._slot}",
-                remedy="Raise max_replication_slots by one, or drop a slot that nothing uses (pg_replication_slots).",
-                retryable=True,
-            ) from error
-
     def _rows(self, query: LiteralString, parameters: Sequence[object] = ()) -> list[tuple[Any, ...]]:
-        try:
-            return self._connection.execute(query, parameters or None).fetchall()
-        except Error as error:
-            raise TaskError(
-                "QueryFailed",
-                f"{self.name} refused a query: {' '.join(str(error).split())}",
-                remedy="The server's log tells more; docs/sql/backup-role.sql makes a role that may do all this.",
-                retryable=True,
-                report={"sqlstate": error.sqlstate or ""},
-            ) from error
+        return rows(self._connection, self.name, query, parameters)
+
+
+def create_slot(connection: Connection, server: str, slot: str) -> None:
+    """Makes a slot that keeps WAL from now on. Raises TaskError: NoReplicationSlot, QueryFailed."""
+    try:
+        rows(connection, server, "SELECT pg_catalog.pg_create_physical_replication_slot(%s, true)", (slot,))
+    except TaskError as error:
+        if error.report.get("sqlstate") != SLOTS_USED_UP:
+            raise
+        raise TaskError(
+            "NoReplicationSlot",
+            f"{server} has no replication slot left for {slot}",
+            remedy="Raise max_replication_slots by one, or drop a slot that nothing uses (pg_replication_slots).",
+            retryable=True,
+        ) from error
+
+
+def drop_slot(connection: Connection, server: str, slot: str) -> None:
+    """Drops a slot that nobody streams from. Raises TaskError with reason QueryFailed."""
+    rows(connection, server, "SELECT pg_catalog.pg_drop_replication_slot(%s)", (slot,))
+
+
+def rows(
+    connection: Connection, server: str, query: LiteralString, parameters: Sequence[object] = ()
+) -> list[tuple[Any, ...]]:
+    """What a query gives. Raises TaskError with reason QueryFailed and the SQLSTATE in its report."""
+    try:
+        return connection.execute(query, parameters or None).fetchall()
+    except Error as error:
+        raise TaskError(
+            "QueryFailed",
+            f"{server} refused a query: {' '.join(str(error).split())}",
+            remedy="The server's log tells more; docs/sql/backup-role.sql makes a role that may do all this.",
+            retryable=True,
+            report={"sqlstate": error.sqlstate or ""},
+        ) from error
 
 
 @cache
@@ -138,7 +154,17 @@ def text(name: str) -> LiteralString:
     return files("pgwarden.archiving").joinpath("sql", f"{name}.sql").read_text()
 
 
-def find_primary(settings: ArchiverSettings, operation: str, least_timeline: int) -> Primary:
+@dataclass(frozen=True)
+class Held:
+    """What an archive of WAL holds."""
+
+    system: SystemFile | None
+    """Whose WAL it is; None where it holds none yet."""
+    timeline: int
+    """The newest; 0 where it holds none."""
+
+
+def find_primary(settings: ArchiverSettings, operation: str, held: Held) -> Primary:
     """A connection to the first endpoint that is a primary of the right cluster, on no older timeline than the archive.
 
     Raises Trouble: WaitingForPrimary with the reason of the first endpoint, WrongSystem, Conflict.
@@ -150,7 +176,7 @@ def find_primary(settings: ArchiverSettings, operation: str, least_timeline: int
         except TaskError as error:
             troubles.append(Trouble(ArchiverState.WAITING_FOR_PRIMARY, error))
             continue
-        trouble = unsuitable(primary, settings, least_timeline)
+        trouble = unsuitable(primary, settings, held)
         if trouble is None:
             return primary
         primary.close()
@@ -158,7 +184,7 @@ def find_primary(settings: ArchiverSettings, operation: str, least_timeline: int
     raise max(troubles, key=lambda trouble: trouble.state != ArchiverState.WAITING_FOR_PRIMARY)
 
 
-def unsuitable(primary: Primary, settings: ArchiverSettings, least_timeline: int) -> Trouble | None:
+def unsuitable(primary: Primary, settings: ArchiverSettings, held: Held) -> Trouble | None:
     """Why WAL must not be taken from that server, if so."""
     facts = primary.facts
     expected = settings.expected_system_identifier
@@ -169,8 +195,8 @@ def unsuitable(primary: Primary, settings: ArchiverSettings, least_timeline: int
                 "SystemIdentifierMismatch",
                 f"the server {primary.name} has system identifier {facts.system_identifier}, not {expected}: it is "
                 "another cluster than the one this archive belongs to",
-                remedy="Correct the address in the DatabaseCluster. After pg_upgrade or a new initdb give the policy a "
-                "BackupStore with another prefix.",
+                remedy="Correct the address in the DatabaseCluster. After pg_upgrade or a new initdb wait until its "
+                "status shows the new system identifier: another archive begins by itself then.",
             ),
         )
     if facts.in_recovery:
@@ -183,13 +209,14 @@ def unsuitable(primary: Primary, settings: ArchiverSettings, least_timeline: int
                 retryable=True,
             ),
         )
-    if facts.timeline < least_timeline:
+    same_system = held.system is not None and held.system.system_identifier == facts.system_identifier
+    if same_system and facts.timeline < held.timeline:
         return Trouble(
             ArchiverState.CONFLICT,
             TaskError(
                 "TimelineBehind",
                 f"{primary.name} is a primary on timeline {facts.timeline}, and the archive holds WAL of timeline "
-                f"{least_timeline} already: it is a primary of the past",
+                f"{held.timeline} already: it is a primary of the past",
                 remedy="Shut it down and name the present primary in the DatabaseCluster. To go on with the old "
                 "history on purpose, give the policy a BackupStore with another prefix.",
             ),

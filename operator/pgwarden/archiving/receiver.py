@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import mmap
+from contextlib import suppress
+
 from pgwarden.api.wal import format_lsn, segment_name
 from pgwarden.archiving.stored import Stored
 from pgwarden.archiving.trouble import conflict
@@ -59,10 +62,12 @@ class Receiver:
     def submit_tail(self) -> None:
         """Submits what was received of the unfinished segment since the last time."""
         if self.waiting_bytes > 0:
-            piece = self._piece(self._submitted, whole=False)
-            self._tails.setdefault(self._segment, []).append(self._uploads.writer.tail_path(piece))
-            self._uploads.submit(piece)
+            self._uploads.submit(self._piece(self._submitted, whole=False))
             self._submitted = self.received
+
+    def stored_tail(self, piece: Piece) -> None:
+        """Takes note of a tail that the archive holds now."""
+        self._tails.setdefault(piece.segment, []).append(piece.path)
 
     def tails_of(self, segment: str) -> list[str]:
         """Paths of a segment's tails, which are not needed any more."""
@@ -71,7 +76,7 @@ class Receiver:
     def _open(self, start: int) -> None:
         self._start = start
         self._segment = segment_name(self._timeline, start // self._segment_bytes, self._segment_bytes)
-        self._buffer = memoryview(bytearray(self._segment_bytes))
+        self._buffer = room(self._segment_bytes)
         self._to_compare: list[WALPiece] = list(self._stored.tails.get(self._segment, []))
         held = self._stored.end or start
         self._submitted = held if start < held <= start + self._segment_bytes else start
@@ -90,3 +95,14 @@ class Receiver:
             if piece.digest and digest(sent) != piece.digest:
                 raise conflict(f"{piece.path} in the store is not what the server holds at that position")
             self._to_compare.remove(piece)
+
+
+def room(size: int) -> memoryview:
+    """Memory of its own mapping, which goes back to the system as soon as nobody refers to it.
+
+    In huge pages where the kernel has them: touching thousands of small ones costs more than filling them.
+    """
+    mapped = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    with suppress(OSError):
+        mapped.madvise(mmap.MADV_HUGEPAGE)
+    return memoryview(mapped)

@@ -54,10 +54,11 @@ def settings(policy: BackupPolicy, cluster: DatabaseCluster, store: BackupStore)
         expected_system_identifier=None if system in UNKNOWN_SYSTEMS else system,
         store=location(store),
         slot=slot_name(policy.metadata.uid),
-        compression_level=policy.spec.compression.level,
+        compression_level=policy.spec.wal.compression_level,
         tail_seconds=policy.spec.wal.tail_seconds,
         spool_bytes=policy.spec.wal.spool_mib << 20,
         uploads=policy.spec.wal.uploads,
+        retired=not policy.spec.wal.enabled,
     )
     return made.model_copy(update={"digest": digest(made.model_dump_json())})
 
@@ -78,26 +79,10 @@ def manifests(
 ) -> list[Manifest]:
     """ConfigMap, Service and Deployment, each annotated with a digest of itself, in the order they are applied."""
     metadata, chosen = policy.metadata, policy.spec.job_template
-    name = archiver_name(policy)
-    labels = {
-        MANAGED_BY_LABEL: MANAGED_BY,
-        COMPONENT_LABEL: COMPONENT,
-        OWNER_UID_LABEL: metadata.uid,
-        CLUSTER_LABEL: label_value(cluster.metadata.name),
-    }
-    common: dict[str, Any] = {
-        "name": name,
-        "namespace": metadata.namespace,
-        "labels": labels,
-        "selector": {COMPONENT_LABEL: COMPONENT, OWNER_UID_LABEL: metadata.uid},
-        "annotations": {},
-        "owner": Owner.of(policy).reference(),
-        "port": PORT,
-    }
-    told = settings(policy, cluster, store)
+    common = of_all(policy, cluster)
+    name, labels = common["name"], common["labels"]
     pull_secrets = [*image_pull_secrets, *(secret.name for secret in chosen.image_pull_secrets)]
     rendered = [
-        render("archiving/settings.yaml.j2", settings=told.model_dump_json(by_alias=True), **common),
         render("archiving/service.yaml.j2", **common),
         render(
             "archiving/deployment.yaml.j2",
@@ -121,7 +106,32 @@ def manifests(
             **common,
         ),
     ]
-    return annotated(rendered)
+    return [settings_manifest(policy, cluster, store), *annotated(rendered)]
+
+
+def settings_manifest(policy: BackupPolicy, cluster: DatabaseCluster, store: BackupStore) -> Manifest:
+    """The ConfigMap by which an archiver is told its settings, annotated with a digest of itself."""
+    told = settings(policy, cluster, store).model_dump_json(by_alias=True)
+    return annotated([render("archiving/settings.yaml.j2", settings=told, **of_all(policy, cluster))])[0]
+
+
+def of_all(policy: BackupPolicy, cluster: DatabaseCluster) -> dict[str, Any]:
+    """What the templates of an archiver's manifests have in common."""
+    metadata = policy.metadata
+    return {
+        "name": archiver_name(policy),
+        "namespace": metadata.namespace,
+        "labels": {
+            MANAGED_BY_LABEL: MANAGED_BY,
+            COMPONENT_LABEL: COMPONENT,
+            OWNER_UID_LABEL: metadata.uid,
+            CLUSTER_LABEL: label_value(cluster.metadata.name),
+        },
+        "selector": {COMPONENT_LABEL: COMPONENT, OWNER_UID_LABEL: metadata.uid},
+        "annotations": {},
+        "owner": Owner.of(policy).reference(),
+        "port": PORT,
+    }
 
 
 def pod_volumes(name: str, cluster: DatabaseCluster, store: BackupStore) -> list[Manifest]:

@@ -17,6 +17,8 @@ from pgwarden.jobs.errors import TaskError
 from pgwarden.postgres.wal_stream import Keepalive, TimelineEnd, WALData, WALStream
 
 RECEIVE_SECONDS = 0.1
+LOOK_AROUND_SECONDS = 0.05
+"""WAL may come in thousands of messages a second: between them nothing else is looked at for so long."""
 CONFIRM_SECONDS = 5.0
 SILENCE_SECONDS = 60.0
 """The server answers each confirmation; when it says nothing for so long, it is gone."""
@@ -81,14 +83,18 @@ class Session:
     def run(self) -> None:
         """Until the timeline ends or the archiver is told to stop. Raises TaskError when the stream breaks."""
         self._confirm()
+        look_around = time.monotonic()
         while not self._work.stop.is_set():
-            self._check_lookout()
-            self.collect()
-            self._keep_in_touch()
-            self._submit_tail_in_time()
+            if time.monotonic() >= look_around:
+                self._check_lookout()
+                self.collect()
+                self._keep_in_touch()
+                self._submit_tail_in_time()
+                look_around = time.monotonic() + LOOK_AROUND_SECONDS
             if self._full() or self._comparing():
                 self._heard = time.monotonic()  # it is us who do not listen
                 self._work.uploads.wait(RECEIVE_SECONDS)
+                look_around = time.monotonic()
                 continue
             message = self._stream.receive(RECEIVE_SECONDS)
             if isinstance(message, TimelineEnd):
@@ -135,6 +141,8 @@ class Session:
                 self.acknowledged = max(self.acknowledged, piece.end)
             if piece.whole:
                 work.uploads.delete(self._receiver.tails_of(piece.segment))
+            else:
+                self._receiver.stored_tail(piece)
         now = time.monotonic()
         for look in self._lookout.looks():
             moments.add(look, now)

@@ -14,6 +14,7 @@ from pgwarden.archiving.moments import Moment
 from pgwarden.archiving.primary import Look, Primary
 from pgwarden.archiving.uploads import Uploads
 from pgwarden.jobs.errors import TaskError
+from pgwarden.storage.archive import ArchiveFile
 
 GAPS_TOLD = 20
 UNLIMITED = (
@@ -35,6 +36,9 @@ class Status:
         self._lock = threading.Lock()
         now = clock()
         self._report = ArchiverReport(time=now, since=now, policy=settings.policy, digest=settings.digest)
+        self._slot = settings.slot
+        self._about_server: list[str] = []
+        """Settings of the server that will hurt one day."""
         self._recovery_point: Moment | None = None
         self._positions: dict[str, int] = {}
 
@@ -56,17 +60,40 @@ class Status:
         if news:
             log.info("state", state=state.value, reason=reason, why=told.message, what_to_do=told.remedy)
 
+    def archive(self, folder: str, file: ArchiveFile) -> None:
+        """WAL goes into that archive now; nothing that was told of another one holds of it."""
+        with self._lock:
+            self._positions.clear()
+            self._recovery_point = None
+        self._update(
+            archive=folder.rsplit("/", 1)[-1],
+            archive_since=file.created if file.succeeds else None,
+            archive_reason=file.why,
+        )
+
     def connected(self, primary: Primary, timeline: int) -> None:
         """WAL of that timeline is taken from that server now."""
         facts = primary.facts
         unlimited = facts.max_slot_wal_keep_size == "-1"
+        self._about_server = [
+            *([UNLIMITED] if unlimited else []),
+            *([patroni(primary.name, self._slot)] if facts.patroni else []),
+        ]
+        with self._lock:
+            # On another timeline the same position is another one.
+            self._positions.pop("acknowledged", None)
         self._update(
             server=primary.name,
             system_identifier=facts.system_identifier,
             timeline=timeline,
             unlimited_slot=unlimited,
-            warnings=[UNLIMITED] if unlimited else [],
+            replica_slots=[],
+            warnings=self._about_server,
         )
+
+    def replicas(self, slots: list[SlotReport], problems: list[str]) -> None:
+        """The slot on the replicas, and why it is not kept on some of them."""
+        self._update(replica_slots=slots, warnings=[*self._about_server, *problems])
 
     def gaps(self, gaps: list[ArchiveGap]) -> None:
         self._update(gaps=gaps[-GAPS_TOLD:], gaps_total=len(gaps))
@@ -82,6 +109,11 @@ class Status:
         """Of `received`, `acknowledged`, `flushed` and `server`, in bytes."""
         with self._lock:
             self._positions.update(positions)
+
+    def acknowledged(self) -> int:
+        """The end of what the store holds, as a position in bytes; 0 while that is not known."""
+        with self._lock:
+            return self._positions.get("acknowledged", 0)
 
     def recovery_point(self, moment: Moment | None) -> None:
         with self._lock:
@@ -115,3 +147,12 @@ class Status:
     def _update(self, **changes: object) -> None:
         with self._lock:
             self._report = self._report.model_copy(update=changes)
+
+
+def patroni(server: str, slot: str) -> str:
+    """What has to stand in Patroni's configuration, which no server tells."""
+    return (
+        f"Patroni looks after {server}. It drops replication slots that it does not know, at the latest when a server "
+        "is restarted. Unless it stands there already, add to its configuration (patronictl edit-config): "
+        f"ignore_slots: [{{name: {slot}, type: physical}}]"
+    )

@@ -21,6 +21,7 @@ class Trouble(Exception):
 STATES = {
     "ArchiveConflict": ArchiverState.CONFLICT,
     "ArchiveBelongsToAnother": ArchiverState.WRONG_SYSTEM,
+    "NewSystemIdentifier": ArchiverState.WRONG_SYSTEM,
     "HistoryMissing": ArchiverState.WAITING_FOR_PRIMARY,
     "NoReplicationSlot": ArchiverState.SLOT_LOST,
     "SlotInUse": ArchiverState.SLOT_IN_USE,
@@ -46,6 +47,6 @@ def conflict(message: str) -> TaskError:
         "ArchiveConflict",
         message,
         remedy="The server's data were rolled back, or two servers write the same timeline. Nothing in the archive was "
-        "changed, and nothing more is written. Find out which history is wanted; to go on with the server's, give the "
-        "cluster a BackupStore with another prefix and take a full backup. Until then the slot keeps WAL there.",
+        "changed, and nothing more is written into it: WAL goes on in another one, beginning with a full backup. Find "
+        "out which history is wanted; the old archive holds the other one.",
     )

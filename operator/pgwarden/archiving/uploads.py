@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 import structlog
 
+from pgwarden.archiving.packing import Packer, Parcel
 from pgwarden.archiving.writer import ArchiveWriter, Piece
 from pgwarden.jobs.errors import TaskError
 from pgwarden.jobs.files import StoreLocation
@@ -25,10 +26,11 @@ log = structlog.get_logger()
 
 @dataclass
 class _Upload:
-    """One piece of work; WAL has a piece, small objects have none."""
+    """One piece of work; WAL has a parcel, small objects have none."""
 
     run: Callable[[Store], int]
-    piece: Piece | None = None
+    """Returns the stored bytes."""
+    parcel: Parcel | None = None
     done: bool = False
     tries_left: int | None = None
     """None: until it succeeds."""
@@ -61,14 +63,18 @@ class Uploads:
         self._stopped = threading.Event()
         self._store: Store | None = None
         self._unfinished = 0
+        self._pending = 0
+        self._packer = Packer(self.writer)
         for number in range(self.threads):
             threading.Thread(target=self._work, name=f"upload-{number}", daemon=True).start()
 
     def submit(self, piece: Piece) -> None:
         """Uploads WAL. Pieces are submitted in order."""
-        upload = _Upload(lambda store: self.writer.write(store, piece), piece)
+        parcel = Parcel(piece, self._packer)
+        upload = _Upload(lambda store: self.writer.write(store, parcel.packed()), parcel)
         with self._changed:
             self._wal.append(upload)
+            self._pending += piece.end - piece.start
         self._begin(upload)
 
     def put(self, path: str, content: bytes) -> None:
@@ -102,16 +108,16 @@ class Uploads:
             if self.conflict is not None:
                 raise self.conflict
             while self._wal and self._wal[0].done:
-                piece = self._wal.popleft().piece
-                if piece is not None:
-                    pieces.append(piece)
+                parcel = self._wal.popleft().parcel
+                if parcel is not None:
+                    self._pending -= parcel.piece.end - parcel.piece.start
+                    pieces.append(parcel.piece)
         return pieces
 
     @property
     def pending_bytes(self) -> int:
-        """WAL that is submitted and not acknowledged."""
-        with self._changed:
-            return sum(len(upload.piece.data) for upload in self._wal if upload.piece is not None)
+        """WAL that is submitted and not acknowledged. It takes less memory than that: most of it is packed already."""
+        return self._pending
 
     @property
     def idle(self) -> bool:
@@ -186,9 +192,11 @@ class Uploads:
     def _succeeded(self, upload: _Upload, stored: int) -> None:
         with self._changed:
             upload.done = True
+            if upload.parcel is not None:
+                upload.parcel.stored()
+                self.counts.segments += upload.parcel.piece.whole
             self.trouble = None
             self.counts.stored_bytes += stored
-            self.counts.segments += bool(upload.piece and upload.piece.whole)
             self._changed.notify_all()
 
     def refuse(self, error: TaskError) -> None:

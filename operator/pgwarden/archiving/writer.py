@@ -12,13 +12,12 @@ import structlog
 from pgwarden.archiving.trouble import conflict
 from pgwarden.jobs.errors import TaskError
 from pgwarden.storage import layout
-from pgwarden.storage.compression import compress
-from pgwarden.storage.encryption import encrypt
+from pgwarden.storage.compression import compress_whole
+from pgwarden.storage.encryption import encrypt_whole
 from pgwarden.storage.objects import read_object
 from pgwarden.storage.store import ObjectExists, Store
 
 DIGEST_DIGITS = 16
-CHUNK_BYTES = 1 << 20
 
 log = structlog.get_logger()
 
@@ -34,20 +33,64 @@ class Piece:
     end: int
     data: memoryview
     whole: bool
+    path: str = ""
+    """Where it is stored, once it is packed."""
+
+
+@dataclass(frozen=True)
+class Compressed:
+    """What a piece of WAL comes to, so that its plain bytes can be let go of."""
+
+    content: bytes
+    sha256: str
+    """Of the plain bytes, in lower-case hex."""
+
+
+@dataclass(frozen=True)
+class Packed:
+    """A piece as it goes into the store."""
+
+    path: str
+    content: bytes
+    sha256: str
+    """Of the plain bytes, in lower-case hex."""
+    checksum_path: str = ""
+    """Where the checksum of a whole segment lies; tails have it in their name."""
+    checksum: bytes = b""
 
 
 @dataclass(frozen=True)
 class ArchiveWriter:
-    """Writes pieces of WAL and small objects into one archive."""
+    """Writes pieces of WAL into one archive: compressed and packed once, then written until the store has taken it."""
 
     archive: str
     level: int
     recipients: Sequence[Any] = ()
 
-    def write(self, store: Store, piece: Piece) -> int:
+    def compress(self, piece: Piece) -> Compressed:
+        """Most of the work: what `write` waits for is the store."""
+        content = compress_whole(piece.data, level=self.level)
+        return Compressed(content, hashlib.sha256(piece.data).hexdigest())
+
+    def pack(self, piece: Piece, compressed: Compressed) -> Packed:
+        """Encrypts, where there are recipients, and names what is stored; of the piece itself no bytes are needed."""
+        content, sha256 = compressed.content, compressed.sha256
+        if self.recipients:
+            content = encrypt_whole(content, self.recipients)
+        if not piece.whole:
+            return Packed(self._tail_path(piece, sha256), content, sha256)
+        return Packed(
+            path=layout.segment_object(self.archive, piece.segment, encrypted=bool(self.recipients)),
+            content=content,
+            sha256=sha256,
+            checksum_path=layout.checksum_object(self.archive, piece.segment),
+            checksum=f"{sha256}  {piece.segment}\n".encode(),
+        )
+
+    def write(self, store: Store, packed: Packed) -> int:
         """Stores a piece; returns its stored bytes, 0 when it was there. Raises TaskError: ArchiveConflict, and what
         `Store` raises."""
-        return self._write_segment(store, piece) if piece.whole else self._write_tail(store, piece)
+        return self._write_segment(store, packed) if packed.checksum else self._write_tail(store, packed)
 
     def put_same(self, store: Store, path: str, content: bytes) -> bool:
         """Creates an object that must not be there with other content; whether it is new. Raises TaskError."""
@@ -60,73 +103,63 @@ class ArchiveWriter:
             return False
         return True
 
-    def tail_path(self, piece: Piece) -> str:
-        """Where a piece of an unfinished segment lies."""
+    def _tail_path(self, piece: Piece, sha256: str) -> str:
         start, end = piece.start - piece.segment_start, piece.end - piece.segment_start
+        keyed = sha256[:DIGEST_DIGITS]
         return layout.tail_object(
-            self.archive, piece.segment, start, end, encrypted=bool(self.recipients), digest=digest(piece.data)
+            self.archive, piece.segment, start, end, encrypted=bool(self.recipients), digest=keyed
         )
 
-    def _write_tail(self, store: Store, piece: Piece) -> int:
-        content = self._pack(piece.data)
-        path = self.tail_path(piece)
+    def _write_tail(self, store: Store, packed: Packed) -> int:
         try:
-            store.put(path, content)
+            store.put(packed.path, packed.content)
         except ObjectExists:  # of the same digest
-            return self._replace_if_cut(store, path, piece, content)
-        return len(content)
+            return self._replace_if_cut(store, packed)
+        return len(packed.content)
 
-    def _write_segment(self, store: Store, piece: Piece) -> int:
+    def _write_segment(self, store: Store, packed: Packed) -> int:
         """The checksum first: then whoever finds the segment there can compare, though it may be encrypted."""
-        checksum = layout.checksum_object(self.archive, piece.segment)
-        line = f"{hashlib.sha256(piece.data).hexdigest()}  {piece.segment}\n".encode()
-        path = layout.segment_object(self.archive, piece.segment, encrypted=bool(self.recipients))
-        new = self.put_same(store, checksum, line)
-        content = self._pack(piece.data)
+        new = self.put_same(store, packed.checksum_path, packed.checksum)
         try:
-            store.put(path, content)
+            store.put(packed.path, packed.content)
         except ObjectExists:
-            if new and not self._same_content(store, path, piece):
-                store.delete(checksum)
+            if new and not self._same_content(store, packed):
+                store.delete(packed.checksum_path)
                 raise conflict(
-                    f"{path} in the store ({store.name}) was there without a checksum, and is not what the server sent "
-                    "or cannot be read to compare"
+                    f"{packed.path} in the store ({store.name}) was there without a checksum, and is not what the "
+                    "server sent or cannot be read to compare"
                 ) from None
-            return self._replace_if_cut(store, path, piece, content)
-        return len(content)
+            return self._replace_if_cut(store, packed)
+        return len(packed.content)
 
-    def _replace_if_cut(self, store: Store, path: str, piece: Piece, content: bytes) -> int:
+    def _replace_if_cut(self, store: Store, packed: Packed) -> int:
         """Makes an object whole that is known to be made of the same WAL; returns the bytes stored.
 
         A server may have kept the part of a body that came before the connection broke. Another size alone may come of
         another level, or of other recipients: what can be read is compared, and what is larger was not cut. The WAL is
         not acknowledged yet, so that nothing is lost should we end in between. Raises what `Store` raises.
         """
+        path, content = packed.path, packed.content
         found = store.head(path)
-        if found is not None and (found.size >= len(content) or self._same_content(store, path, piece)):
+        if found is not None and (found.size >= len(content) or self._same_content(store, packed)):
             return 0
         log.warning("an object of WAL is not whole; it is written anew", object=path, store=store.name)
         store.delete(path)
         store.put(path, content)
         return len(content)
 
-    def _same_content(self, store: Store, path: str, piece: Piece) -> bool:
+    def _same_content(self, store: Store, packed: Packed) -> bool:
         if self.recipients:
             return False
         found = hashlib.sha256()
         try:
-            for chunk in read_object(store, path):
+            for chunk in read_object(store, packed.path):
                 found.update(chunk)
         except TaskError as error:
             if error.reason != "ObjectDamaged":
                 raise
             return False
-        return found.digest() == hashlib.sha256(piece.data).digest()
-
-    def _pack(self, data: memoryview) -> bytes:
-        chunks = (bytes(data[at : at + CHUNK_BYTES]) for at in range(0, len(data), CHUNK_BYTES))
-        packed = compress(chunks, level=self.level, threads=0)
-        return b"".join(encrypt(packed, self.recipients) if self.recipients else packed)
+        return found.hexdigest() == packed.sha256
 
 
 def digest(data: memoryview) -> str:

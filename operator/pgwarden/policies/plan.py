@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
-from pgwarden.api.conditions import Judgment, find, stalled
+from pgwarden.api.conditions import Judgment, stalled
 from pgwarden.api.durations import parse_duration
 from pgwarden.api.schedule import ScheduleError
 from pgwarden.catalogue.contract import What
@@ -29,7 +29,7 @@ from pgwarden.policies.recoverable import Measured, calmed, earliest_point, late
 from pgwarden.policies.resource import BackupPolicy, LastBackup, RecoverablePoint, ScheduleStatus
 from pgwarden.policies.runs import Run, RunType, newest
 from pgwarden.policies.turns import VERIFICATION, Turn, Turns, clocks, turns
-from pgwarden.policies.wal import WAL_ARCHIVING, archived_point, refreshed, wal_status
+from pgwarden.policies.wal import archive_succeeded, archived_point, refreshed, wal_status
 
 LOOK_AGAIN_SECONDS = 60.0
 
@@ -62,11 +62,11 @@ def plan(policy: BackupPolicy, observed: ObservedPolicy, now: datetime) -> Polic
         return refused(policy, "PolicyDuplicate", message)
     accepted = acceptance(policy, observed)
     in_force = observed.obstacle is None and not policy.spec.suspend
-    wal_before = find(policy.status.conditions, WAL_ARCHIVING)
+    before = policy.status.wal
     status = policy.status.model_copy(update={"wal": wal_of(policy, observed)})
     policy = policy.model_copy(update={"status": status})
     observed = replace(observed, runs=without_lost(observed.runs, status.catalogue))
-    planned = turns(policy, found, observed.runs, wal_before, now)
+    planned = turns(policy, found, observed.runs, now)
     if observed.obstacle is not None:
         planned.start = []
         planned.schedules = [each.status for each in found.values()]
@@ -81,7 +81,9 @@ def plan(policy: BackupPolicy, observed: ObservedPolicy, now: datetime) -> Polic
         held_up=observed.look_obstacle if in_force else accepted[0].message,
     )
     schedules = checked(planned.schedules, look, check_slot)
-    return concluded(policy, observed, planned, schedules, look, accepted, now)
+    result = concluded(policy, observed, planned, schedules, look, accepted, now)
+    result.notices += archive_succeeded(before, policy.status.wal)
+    return result
 
 
 def concluded(

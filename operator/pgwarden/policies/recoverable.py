@@ -14,8 +14,8 @@ from pgwarden.policies.runs import Run
 
 OBJECTIVES_MET = "ObjectivesMet"
 RECOVERABLE = "Recoverable"
-CALM = timedelta(minutes=5)
-"""Numbers that always move are written no more often than this."""
+CALM = timedelta(minutes=1)
+"""The newest recoverable moment moves all the time while WAL is archived: it is written no more often than this."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ def earliest_point(runs: Sequence[Run], catalogue: RecoverablePoint | None) -> R
 
 
 def calmed(before: RecoverablePoint | None, after: RecoverablePoint | None) -> RecoverablePoint | None:
-    """`after`, or `before` where it has moved by less than five minutes: at rest nothing is written."""
+    """`after`, or `before` where it has moved by less than a minute."""
     if before is None or after is None or abs(after.time - before.time) >= CALM:
         return after
     return before

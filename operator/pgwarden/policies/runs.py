@@ -51,6 +51,8 @@ class Run:
     reason: str = ""
     message: str = ""
     backup_id: str = ""
+    archive: str = ""
+    """Id of the archive that it lies in; empty while it runs."""
     ended: datetime | None = None
     """When a successful one ended."""
     holds: datetime | None = None
@@ -96,6 +98,7 @@ def run_of(backup: DatabaseBackup) -> Run:
         reason=ready.reason if ready is not None else "",
         message=ready.message if ready is not None else "",
         backup_id=status.backup_id,
+        archive=archive_id_of(status.location),
         ended=status.completion_time if good else None,
         holds=moment_of(backup) if good else None,
         timeline=status.timeline or 0,
@@ -114,6 +117,12 @@ def moment_of(backup: DatabaseBackup) -> datetime | None:
     """The moment that a good backup can be restored to: a dump shows each database as it was when the dump began."""
     logical = RunType(backup.spec.type) is RunType.LOGICAL
     return backup.status.start_time if logical else backup.status.completion_time
+
+
+def archive_id_of(location: str) -> str:
+    """The archive's id from the folder of a backup: `<namespace>/<cluster>/<archive id>/backups/<backup id>`."""
+    parts = location.split("/")
+    return parts[-3] if len(parts) > 2 else ""
 
 
 def open_job(attempts: Sequence[Attempt]) -> str:

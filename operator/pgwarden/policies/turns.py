@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from pgwarden.api.conditions import Condition
 from pgwarden.api.schedule import Schedule, schedule_for
 from pgwarden.api.wal import parse_lsn
 from pgwarden.policies.resource import BackupPolicy, IncrementalChain, ScheduleSpec, ScheduleStatus, WALStatus
@@ -29,7 +28,7 @@ NEW_FULL_REASONS = frozenset(
     }
 )
 """Refusals of incrementals that a new full mends (pgwarden.backups.incremental)."""
-CONFLICT = "Conflict"
+NEW_ARCHIVE = "NewArchive"
 
 
 @dataclass(frozen=True)
@@ -127,16 +126,14 @@ def clock(policy: BackupPolicy, type_: str, spec: ScheduleSpec, before: Schedule
     return Clock(type_, spec, schedule, status)
 
 
-def turns(
-    policy: BackupPolicy, found: dict[str, Clock], runs: Sequence[Run], wal: Condition | None, now: datetime
-) -> Turns:
-    """What to take now. `wal` is the condition WALArchiving as it was last written."""
+def turns(policy: BackupPolicy, found: dict[str, Clock], runs: Sequence[Run], now: datetime) -> Turns:
+    """What to take now."""
     found = {type_: without_what_ran(policy, each, runs, now) for type_, each in found.items()}
     start: list[Turn] = []
     waiting: list[str] = []
     for physical in (True, False):
         under_way = unfinished(runs, physical=physical)
-        turn = physical_turn(policy, found, runs, wal, now) if physical else logical_turn(policy, found, now)
+        turn = physical_turn(policy, found, runs, now) if physical else logical_turn(policy, found, now)
         if turn is None or policy.spec.suspend:
             continue
         if under_way:
@@ -149,7 +146,7 @@ def turns(
         schedules=[next_run(policy, each, now).status for each in found.values()],
         start=start,
         waiting="; ".join(waiting),
-        seconds=seconds_to_next(policy, found, runs, wal, now),
+        seconds=seconds_to_next(policy, found, runs, now),
     )
 
 
@@ -174,9 +171,7 @@ def scheduled_name(policy: BackupPolicy, each: Clock, type_: RunType, slot: date
     return run_name(metadata.name, metadata.uid, type_, slot, each.type, str(each.status.clock_resets))
 
 
-def physical_turn(
-    policy: BackupPolicy, found: dict[str, Clock], runs: Sequence[Run], wal: Condition | None, now: datetime
-) -> Turn | None:
+def physical_turn(policy: BackupPolicy, found: dict[str, Clock], runs: Sequence[Run], now: datetime) -> Turn | None:
     """The full or incremental that is due, fulls first. While fulls are held back, none is taken for another reason
     either; incrementals go on where there is one to stand on."""
     full, incremental = found.get(RunType.FULL.value), found.get(RunType.INCREMENTAL.value)
@@ -186,7 +181,7 @@ def physical_turn(
     slot = full.due(now)
     if slot is not None:
         return Turn(RunType.FULL, slot, scheduled_name(policy, full, RunType.FULL, slot))
-    cause, why = full_needed(policy, runs, wal)
+    cause, why = full_needed(policy, runs)
     if cause and not held and wait_for_self_made(policy, runs, cause, now) <= timedelta():
         hour = hour_of(now)
         return Turn(RunType.FULL, hour, self_made_name(policy, cause, hour), why)
@@ -231,7 +226,7 @@ def parent_of(policy: BackupPolicy, runs: Sequence[Run]) -> str:
     return last.backup_id if last.chain_length <= options.max_chain else ""
 
 
-def full_needed(policy: BackupPolicy, runs: Sequence[Run], wal: Condition | None) -> tuple[str, str]:
+def full_needed(policy: BackupPolicy, runs: Sequence[Run]) -> tuple[str, str]:
     """(cause, sentence) when a full is needed that no schedule asks for; both empty when none is."""
     full = newest(runs, RunType.FULL)
     lost = max((run for run in runs if run.lost and run.type is RunType.FULL), key=lambda run: run.when, default=None)
@@ -239,17 +234,22 @@ def full_needed(policy: BackupPolicy, runs: Sequence[Run], wal: Condition | None
         return "FullLost", f"{lost.name} cannot be restored any more: the archive does not hold it, or not intact"
     if full is None:
         return "FirstFull", "there is no restorable full backup yet"
+    if policy.spec.wal.enabled and policy.status.wal is not None and in_another_archive(policy.status.wal, full):
+        return NEW_ARCHIVE, f"WAL goes on in archive {policy.status.wal.archive}: {policy.status.wal.archive_reason}"
     if policy.spec.wal.enabled and policy.status.wal is not None and gap_after(policy.status.wal, full):
         return "WALGap", f"archived WAL has a gap after {full.name}: {policy.status.wal.last_gap}"
-    conflict = wal is not None and wal.status == "False" and wal.reason == CONFLICT
-    if conflict and wal is not None and full.when < wal.last_transition_time:
-        return CONFLICT, "WAL cannot be archived any more because the archive holds other WAL at the same position"
     tried = [run for run in runs if run.finished and run.type is RunType.INCREMENTAL]
     last = max(tried, key=lambda run: (run.made, run.name), default=None)
     later = last is not None and any(run.type is RunType.FULL and run.made >= last.made for run in runs)
     if last is not None and not last.restorable and last.reason in NEW_FULL_REASONS and not later:
         return last.reason, f"the incremental {last.name} was refused ({last.reason}), which a new full mends"
     return "", ""
+
+
+def in_another_archive(wal: WALStatus, full: Run) -> bool:
+    """Whether WAL goes into another archive than that in which the full lies: recovery cannot go from one to the
+    other."""
+    return bool(wal.archive and full.archive) and wal.archive != full.archive
 
 
 def gap_after(wal: WALStatus, full: Run) -> bool:
@@ -293,14 +293,12 @@ def next_run(policy: BackupPolicy, each: Clock, now: datetime) -> Clock:
     return each.with_status(next_run_time=turn)
 
 
-def seconds_to_next(
-    policy: BackupPolicy, found: dict[str, Clock], runs: Sequence[Run], wal: Condition | None, now: datetime
-) -> float | None:
+def seconds_to_next(policy: BackupPolicy, found: dict[str, Clock], runs: Sequence[Run], now: datetime) -> float | None:
     """When the next schedule has its turn, or a full may be taken that no schedule asks for."""
     if policy.spec.suspend:
         return None
     times = [each.schedule.next_turn(now) - now for each in found.values() if not each.spec.suspend]
-    cause, _ = full_needed(policy, runs, wal)
+    cause, _ = full_needed(policy, runs)
     held = wait_for_self_made(policy, runs, cause, now) if cause else timedelta()
     if held > timedelta():
         times.append(held)

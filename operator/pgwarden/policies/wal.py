@@ -9,17 +9,18 @@ from pgwarden.api.conditions import Judgment, judge
 from pgwarden.api.quantities import rounded
 from pgwarden.archiving.contract import ArchiverReport, ArchiverState
 from pgwarden.jobs.attempts import sentence
+from pgwarden.jobs.plan import Notice
 from pgwarden.jobs.task import shorten
 from pgwarden.policies.recoverable import roughly, shown
 from pgwarden.policies.resource import RecoverablePoint, WALStatus
 from pgwarden.policies.runs import Run
-from pgwarden.policies.turns import gap_after
+from pgwarden.policies.turns import NEW_ARCHIVE, gap_after, in_another_archive
 
 WAL_ARCHIVING = "WALArchiving"
 LAG_SECONDS = 300
 """An archiver that is further behind is a matter for people."""
 STALE = timedelta(seconds=60)
-STARTING = frozenset({ArchiverState.STARTING, ArchiverState.STOPPING})
+STARTING = frozenset({ArchiverState.STARTING, ArchiverState.STOPPING, ArchiverState.RETIRED})
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,7 @@ class Archiver:
 
 
 def wal_status(before: WALStatus | None, archiver: Archiver) -> WALStatus:
-    """The status out of the archiver's document; what moves all the time is taken over every five minutes."""
+    """The status out of the archiver's document; what moves all the time is taken over once a minute."""
     report = archiver.report
     if report is None:
         return before or WALStatus()
@@ -42,6 +43,9 @@ def wal_status(before: WALStatus | None, archiver: Archiver) -> WALStatus:
         state=report.state.value,
         since=report.since.replace(microsecond=0),
         message=shorten(sentence(report.message, report.remedy), 1024),
+        archive=report.archive[:63],
+        archive_since=report.archive_since.replace(microsecond=0) if report.archive_since is not None else None,
+        archive_reason=shorten(report.archive_reason, 1024),
         server=report.server[:260],
         timeline=report.timeline or None,
         acknowledged=report.acknowledged_lsn or None,
@@ -78,6 +82,17 @@ def refreshed(status: WALStatus, archiver: Archiver) -> WALStatus:
     return status.model_copy(update={name: getattr(fresh, name) for name in MOVING}) if archiver.report else status
 
 
+def archive_succeeded(before: WALStatus | None, after: WALStatus | None) -> list[Notice]:
+    """An Event when another archive has taken the place of the one that was written to."""
+    if before is None or after is None or not before.archive or before.archive == after.archive:
+        return []
+    message = (
+        f"WAL goes on in archive {after.archive} in place of {before.archive}: {after.archive_reason}. A full backup is"
+        " taken by itself; what was archived before can be recovered as before"
+    )
+    return [Notice("ArchiveSucceeded", message, warning=True)]
+
+
 def archived_point(archiver: Archiver, wal: WALStatus | None, full: Run | None) -> RecoverablePoint | None:
     """The newest moment of the archived WAL, if recovery can get there from a full without crossing a gap.
 
@@ -86,7 +101,7 @@ def archived_point(archiver: Archiver, wal: WALStatus | None, full: Run | None) 
     report = archiver.report
     if report is None or report.recovery_point_time is None or full is None:
         return None
-    if wal is not None and gap_after(wal, full):
+    if wal is not None and (gap_after(wal, full) or in_another_archive(wal, full)):
         return None
     told = min(report.recovery_point_time, report.time).replace(microsecond=0)
     return RecoverablePoint(time=told, lsn=report.acknowledged_lsn or None)
@@ -106,6 +121,12 @@ def wal_archiving(archiver: Archiver, wal: WALStatus, full: Run | None, now: dat
     if report.state is not ArchiverState.STREAMING:
         told = sentence(report.message, report.remedy)
         return judge(WAL_ARCHIVING, False, report.state.value, f"{told} ({report.reason})")
+    if full is not None and in_another_archive(wal, full):
+        message = (
+            f"WAL goes on in archive {wal.archive}: {wal.archive_reason}. Nothing since then can be recovered before"
+            " the next full backup, which is taken by itself. What was archived before can be recovered as before"
+        )
+        return judge(WAL_ARCHIVING, False, NEW_ARCHIVE, message)
     if full is not None and gap_after(wal, full):
         message = (
             f"WAL is missing from the archive: {wal.last_gap}. Nothing between it and the next full backup can be"

@@ -43,6 +43,12 @@ def compress(chunks: Iterable[bytes], *, level: int, threads: int) -> Iterator[b
     yield frame.flush()
 
 
+def compress_whole(data: bytes | memoryview, *, level: int) -> bytes:
+    """One zstd frame made of what is in memory anyway: without the copy that joining the pieces would take."""
+    parameters = zstandard.ZstdCompressionParameters.from_level(level, write_checksum=True, write_content_size=False)
+    return zstandard.ZstdCompressor(compression_params=parameters).compress(data)
+
+
 def decompress(chunks: Iterable[bytes]) -> Iterator[bytes]:
     """The plain content of the frame in `chunks`, in pieces of at most PLAIN_CHUNK_BYTES.
 

@@ -86,6 +86,16 @@ def encrypt(chunks: Iterable[bytes], recipients: Sequence[Any]) -> Iterator[byte
     return chunks_written_by(run)
 
 
+def encrypt_whole(content: bytes, recipients: Sequence[Any]) -> bytes:
+    """The age file around `content`, for what is in memory anyway.
+
+    Where many threads are at work this is much quicker than `encrypt`, whose library asks for each 8 KiB by themselves:
+    it waits for the interpreter's lock each time.
+    """
+    encrypted: bytes = pyrage.encrypt(content, list(recipients))
+    return encrypted
+
+
 def decrypt(chunks: Iterable[bytes], identities: Sequence[Any]) -> Iterator[bytes]:
     """The plain content of the age file in `chunks`, which are pulled from a thread of its own.
 

@@ -19,6 +19,7 @@ from pgwarden.storage.store import open_store
 from tests.integration.archiving.test_archive import Start, write
 from tests.support.archiver import (
     FOLDER,
+    SECOND,
     SEGMENT_BYTES,
     archived,
     archiver_settings,
@@ -375,7 +376,7 @@ def test_no_commit_waits_for_the_archiver(
     archiver.wait_until_it_holds(server)
 
 
-def test_a_volume_rolled_back_to_yesterday_is_a_conflict_and_the_archive_untouched(
+def test_a_volume_rolled_back_to_yesterday_goes_on_in_another_archive_and_this_one_stays_as_it_is(
     server: PostgresServer, store: StoreLocation, archive: Start, tmp_path: Path
 ) -> None:
     settings = archiver_settings(store, server.address())
@@ -389,30 +390,97 @@ def test_a_volume_rolled_back_to_yesterday_is_a_conflict_and_the_archive_untouch
     server.start()
     archiver = archive(settings)
     write(server, 60000)
-    archiver.wait_until_it_holds(server)
+    assert archiver.wait_until_it_holds(server).archive == "0001"
     archiver.end()
-    held = {info.path: info for info in open_store(store).list("")}
-    before = {path: b"".join(open_store(store).read(path)) for path in held}
+    held = contents(store)
     server.stop("fast")
     restore_volume(yesterday, server.data)
     server.start()
     archiver = archive(settings)
-    told = archiver.wait_for_state(ArchiverState.CONFLICT, "ServerBehindArchive")
-    assert "has lost what it had written" in told.message
-    archiver.kill()
-    # It writes on, other bytes, until its WAL is longer than the archive.
+    report = archiver.wait_until_it_holds(server)
+    assert (report.archive, report.state) == ("0002", ArchiverState.STREAMING)
+    assert "has lost what it had written" in report.archive_reason
+    assert report.archive_since is not None
+    # It writes on, other bytes, beyond the end of the old archive.
     server.execute("CREATE TABLE other AS SELECT i, repeat('x', 100) AS x FROM generate_series(1, 100000) AS i")
     assert position(server) > runs(store)[0].end
-    archiver = archive(settings)
-    told = archiver.wait_for_state(ArchiverState.CONFLICT, "ArchiveConflict")
-    assert "BackupStore" in told.remedy
+    archiver.wait_until_it_holds(server)
+    assert len(runs(store, folder=SECOND)) == 1
+    check_archive(store, server, folder=SECOND)
+    after = contents(store)
+    assert {path: after[path] for path in held} == held
+    assert all(path.startswith(f"{SECOND}/") for path in set(after) - set(held))
+    # Who comes next knows where to go on.
     archiver.kill()
-    after = {info.path: b"".join(open_store(store).read(info.path)) for info in open_store(store).list("")}
-    assert {path: after[path] for path in before} == before
-    new = [piece for piece in archived(store) if piece.path not in before]
-    assert new == []
-    confirmed = parse_lsn(str(server.query("SELECT restart_lsn FROM pg_replication_slots")))
-    assert confirmed <= runs(store)[0].end
+    write(server)
+    assert archive(settings).wait_until_it_holds(server).archive == "0002"
+    check_archive(store, server, folder=SECOND)
+
+
+def test_other_wal_at_the_same_position_begins_another_archive_but_not_twice_in_an_hour(
+    server: PostgresServer, claim: StoreLocation, archive: Start, tmp_path: Path
+) -> None:
+    settings = archiver_settings(claim, server.address())
+    for expected in ("0002", None):
+        archiver = archive(settings)
+        write(server)
+        archiver.wait_until_it_holds(server)
+        archiver.end()
+        server.stop("fast")
+        yesterday = tmp_path / f"yesterday-{expected}"
+        copy_volume(server.data, yesterday)
+        server.start()
+        archiver = archive(settings)
+        write(server, 20000)
+        archiver.wait_until_it_holds(server)
+        archiver.end()
+        held = contents(claim)
+        server.stop("fast")
+        restore_volume(yesterday, server.data)
+        server.start()
+        # Nobody archives until it has come further than the archive.
+        server.execute("CREATE TABLE other AS SELECT i, repeat('x', 100) AS x FROM generate_series(1, 60000) AS i")
+        archiver = archive(settings)
+        if expected:
+            report = archiver.wait_until_it_holds(server)
+            assert report.archive == expected
+            assert "is not what the server" in report.archive_reason or "something else" in report.archive_reason
+            server.execute("DROP TABLE other")
+        else:
+            told = archiver.wait_for_state(ArchiverState.CONFLICT, "ArchiveConflict")
+            assert "less than an hour ago" in told.remedy
+            assert contents(claim) == held
+            confirmed = parse_lsn(str(server.query("SELECT restart_lsn FROM pg_replication_slots")))
+            assert confirmed <= runs(claim, folder=SECOND)[0].end
+        archiver.end()
+
+
+def test_another_system_of_the_same_cluster_begins_another_archive_once_the_operator_has_seen_it(
+    server: PostgresServer,
+    new_postgres: Callable[..., PostgresServer],
+    claim: StoreLocation,
+    archive: Start,
+    major: int,
+) -> None:
+    archiver = archive(archiver_settings(claim, server.address()))
+    write(server)
+    archiver.wait_until_it_holds(server)
+    archiver.end()
+    upgraded = new_postgres(major, initdb=("--wal-segsize=1",))
+    known = {"expected_system_identifier": upgraded.system_identifier}
+    archiver = archive(archiver_settings(claim, upgraded.address(), **known))
+    write(upgraded)
+    report = archiver.wait_until_it_holds(upgraded)
+    assert (report.archive, report.system_identifier) == ("0002", upgraded.system_identifier)
+    assert server.system_identifier in report.archive_reason
+    check_archive(claim, upgraded, folder=SECOND)
+    check_archive(claim, server)
+
+
+def contents(location: StoreLocation) -> dict[str, bytes]:
+    """Everything that lies in the store, by path."""
+    store = open_store(location)
+    return {info.path: b"".join(store.read(info.path)) for info in store.list("")}
 
 
 def test_a_server_rolled_back_behind_a_whole_segment_writes_nothing_behind_it(
@@ -444,13 +512,9 @@ def test_a_server_rolled_back_behind_a_whole_segment_writes_nothing_behind_it(
     server.start()
     server.execute("CREATE TABLE other AS SELECT i, repeat('x', 100) AS x FROM generate_series(1, 200000) AS i")
     assert position(server) > runs(store)[0].end + 4 * SEGMENT_BYTES
-    for _ in range(3):
-        archiver = archive(settings)
-        archiver.wait_for_state(ArchiverState.CONFLICT, "ArchiveConflict")
-        archiver.kill()
-        assert {info.path for info in opened.list("")} == before
-    confirmed = parse_lsn(str(server.query("SELECT restart_lsn FROM pg_replication_slots")))
-    assert confirmed <= runs(store)[0].end - SEGMENT_BYTES
+    report = archive(settings).wait_until_it_holds(server)
+    assert report.archive == "0002"
+    assert {info.path for info in opened.list(FOLDER)} == before
 
 
 def copy_volume(data: Path, copy: Path) -> None:

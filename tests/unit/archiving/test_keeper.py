@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from typing import Any
@@ -11,7 +12,7 @@ import pytest
 from pgwarden.api.model import Resource
 from pgwarden.archiving.board import ArchiverBoard
 from pgwarden.archiving.contract import ArchiverReport, ArchiverState
-from pgwarden.archiving.handlers import WAKE_SECONDS, ArchiverKeeper
+from pgwarden.archiving.handlers import RETIREMENT_SECONDS, WAKE_SECONDS, ArchiverKeeper
 from pgwarden.archiving.render import archiver_name
 from pgwarden.kube.context import OperatorContext
 from pgwarden.kube.keeper import STARTING_SECONDS
@@ -74,8 +75,36 @@ async def test_wal_that_is_turned_off_takes_the_archiver_away(it: Kept) -> None:
     it.place.pod = document()
     await it.round()
     put(it.context, policy(), "2")
+    # Its slots go first.
+    assert await it.round() == ["configmaps"]
+    assert json.loads(it.place.kept["configmaps"]["data"]["settings.json"])["retired"]
+    assert await it.round() == []
+    it.place.pod = document(state=ArchiverState.RETIRED, reason="Retired")
+    assert await it.round() == []
     assert await it.round() == ["deployments", "services"]
     assert it.keeper.board.known(KEY).report is None
+    assert await it.round() == []
+
+
+async def test_an_archiver_that_cannot_drop_its_slots_goes_all_the_same(it: Kept) -> None:
+    it.place.pod = document()
+    await it.round()
+    put(it.context, policy(), "2")
+    assert await it.round() == ["configmaps"]
+    it.place.pod = document(state=ArchiverState.WAITING_FOR_PRIMARY, reason="SlotNotDropped")
+    assert await it.round(after=RETIREMENT_SECONDS - 60) == []
+    assert await it.round(after=120) == ["deployments", "services"]
+
+
+async def test_wal_that_is_turned_on_again_has_the_archiver_go_on(it: Kept) -> None:
+    it.place.pod = document()
+    await it.round()
+    put(it.context, policy(), "2")
+    assert await it.round() == ["configmaps"]
+    put(it.context, policy(wal={"enabled": True}), "3")
+    assert await it.round() == ["configmaps"]
+    assert not json.loads(it.place.kept["configmaps"]["data"]["settings.json"])["retired"]
+    assert it.woken() == {KEY}
 
 
 async def test_what_it_answers_is_taken_and_only_news_wake_the_policy(it: Kept) -> None:

@@ -178,18 +178,42 @@ def test_gaps_again_and_again_bring_a_full_an_hour() -> None:
     assert (again.type, again.name != turn.name) == (RunType.FULL, True)
 
 
-def test_a_conflict_brings_one_full() -> None:
-    archiver = streaming(state=ArchiverState.CONFLICT, reason="ArchiveConflict", message="other WAL")
+def test_a_conflict_is_told_and_takes_no_full_into_the_archive_of_the_other_history() -> None:
+    archiver = streaming(state=ArchiverState.CONFLICT, reason="TimelineBehind", message="a primary of the past")
     before = settled(wal={"enabled": True})
     runs = [full(NOW - 9 * HOUR)]
     first = plan(before, ObservedPolicy(runs=runs, archiver=archiver), NOW)
     assert said(first.judgments, "WALArchiving") == ("False", "Conflict")
-    known = after(first, before)
-    second = plan(known, ObservedPolicy(runs=runs, archiver=archiver), NOW + timedelta(minutes=1))
-    assert [turn.type for turn in second.backups] == [RunType.FULL]
-    runs.append(full(NOW + timedelta(minutes=1)))
-    much_later = plan(known, ObservedPolicy(runs=runs, archiver=archiver), NOW + timedelta(minutes=5))
-    assert much_later.backups == []
+    second = plan(after(first, before), ObservedPolicy(runs=runs, archiver=archiver), NOW + timedelta(minutes=1))
+    assert second.backups == []
+
+
+def test_another_archive_is_told_once_and_brings_a_full_of_its_own() -> None:
+    why: dict[str, Any] = {"archive": "0002", "archive_since": NOW, "archive_reason": "the volume was rolled back"}
+    fresh = settled(wal={"enabled": True})
+    # Fulls that no schedule asked for wait an hour for each other, but not for one of the archive before.
+    runs = [full(NOW - timedelta(minutes=10), archive="0001")]
+    known = after(plan(fresh, ObservedPolicy(runs=runs, archiver=streaming(archive="0001")), NOW), fresh)
+    moment = NOW + timedelta(minutes=2)
+    result = plan(known, ObservedPolicy(runs=runs, archiver=streaming(moment, **why)), moment)
+    (turn,) = result.backups
+    assert turn.type is RunType.FULL
+    assert "archive 0002: the volume was rolled back" in turn.why
+    assert said(result.judgments, "WALArchiving") == ("False", "NewArchive")
+    (told,) = [notice for notice in result.notices if notice.reason == "ArchiveSucceeded"]
+    assert told.warning
+    assert "in place of 0001: the volume was rolled back" in told.message
+    # What lies in the new archive cannot be reached from a full of the old one.
+    later = after(result, known)
+    assert later.status.latest_recoverable == known.status.latest_recoverable
+    tried = [*runs, failed(RunType.FULL, NOW)]
+    again = plan(later, ObservedPolicy(runs=tried, archiver=streaming(**why)), NOW + timedelta(minutes=3))
+    assert again.backups == []
+    assert not [notice for notice in again.notices if notice.reason == "ArchiveSucceeded"]
+    runs.append(full(NOW, archive="0002"))
+    mended = plan(later, ObservedPolicy(runs=runs, archiver=streaming(**why)), NOW + timedelta(minutes=5))
+    assert mended.backups == []
+    assert said(mended.judgments, "WALArchiving") == ("True", "Streaming")
 
 
 def test_a_chain_stands_on_the_previous_one_until_it_is_long_enough() -> None:
@@ -275,12 +299,12 @@ def test_at_rest_nothing_is_written_although_wal_goes_on() -> None:
     runs = [full(NOW - 9 * HOUR)]
     first = plan(before, ObservedPolicy(runs=runs, archiver=streaming(), measured=MEASURED), NOW)
     known = after(first, before)
-    for seconds in (10, 60, 240):
+    for seconds in (10, 30, 59):
         now = NOW + timedelta(seconds=seconds)
         on = streaming(now, acknowledged_lsn=f"0/{5 + seconds:X}000000", lag_bytes=seconds)
         second = plan(known, ObservedPolicy(runs=runs, archiver=on, measured=MEASURED), now)
         assert after(second, known).status == known.status
-    now = NOW + timedelta(seconds=301)
+    now = NOW + timedelta(seconds=61)
     third = after(plan(known, ObservedPolicy(runs=runs, archiver=streaming(now), measured=MEASURED), now), known)
     assert third.status.latest_recoverable != known.status.latest_recoverable
 

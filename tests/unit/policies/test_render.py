@@ -91,7 +91,7 @@ def test_a_look_into_the_archive_is_told_what_to_keep_and_what_is_in_use() -> No
 
 def archiver(**spec: Any) -> list[dict[str, Any]]:
     cluster = observed_cluster(replicas=[{"host": "standby.example.com"}])
-    return manifests(policy(wal={"enabled": True}, **spec), cluster, bucket_store(), image="operator:1")
+    return manifests(policy(**{"wal": {"enabled": True}, **spec}), cluster, bucket_store(), image="operator:1")
 
 
 def test_the_archiver_is_told_where_to_take_wal_from_and_where_to() -> None:
@@ -153,5 +153,5 @@ def test_what_the_job_template_says_holds_for_the_archiver_too() -> None:
 def test_manifests_differ_only_when_something_has_changed() -> None:
     marks = [[each["metadata"]["annotations"] for each in archiver()] for _ in range(2)]
     assert marks[0] == marks[1]
-    changed = [each["metadata"]["annotations"] for each in archiver(compression={"level": 9})]
+    changed = [each["metadata"]["annotations"] for each in archiver(wal={"enabled": True, "compressionLevel": 9})]
     assert [one != other for one, other in zip(marks[0], changed, strict=True)] == [True, False, False]

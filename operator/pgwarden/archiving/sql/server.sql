@@ -10,4 +10,7 @@ SELECT
     END AS timeline,
     (SELECT setting::pg_catalog.int8 FROM pg_catalog.pg_settings WHERE name = 'wal_segment_size') AS segment_bytes,
     pg_catalog.current_setting('synchronous_standby_names') AS synchronous_standby_names,
-    pg_catalog.current_setting('max_slot_wal_keep_size') AS max_slot_wal_keep_size
+    pg_catalog.current_setting('max_slot_wal_keep_size') AS max_slot_wal_keep_size,
+    -- Patroni includes the configuration it found under this name, and names its sessions.
+    EXISTS (SELECT FROM pg_catalog.pg_settings WHERE sourcefile LIKE '%/postgresql.base.conf')
+        OR EXISTS (SELECT FROM pg_catalog.pg_stat_activity WHERE application_name LIKE 'Patroni%') AS patroni
