@@ -42,7 +42,7 @@ BROKEN: dict[str, tuple[dict[str, Any], str, tuple[str, ...]]] = {
     "wrong-key": (
         bucket(credentials={"secretName": "wrong-key"}),
         "StoreCredentialsRejected",
-        ("bucket backups", "does not accept the credentials", "Check access_key_id and secret_access_key"),
+        ("bucket backups", "does not accept the credentials", "Check the keys in the BackupStore's Secret"),
     ),
     "no-bucket": (bucket(bucket="not-there"), "BucketNotFound", ("bucket not-there", "Create the bucket")),
     "no-ca": (bucket(ca=None), "CertificateNotTrusted", ("bucket backups", "Put the certificate of the authority")),
