@@ -95,6 +95,21 @@ def main_job(workplace: Workplace, backed_up: str) -> None:
     workplace.wait(lambda: not workplace.owned("Job", uid), "the cancelled Job to go")
 
 
+def policy_takes_and_clears_away(workplace: Workplace) -> None:
+    """A policy that takes a full at once, and an incremental each minute whose object has no place in the history."""
+    spec = {
+        "clusterRef": {"name": "analytics"},
+        "storeRef": {"name": "claim"},
+        "schedules": {"full": {"schedule": "0 0 1 1 *"}, "incremental": {"schedule": "* * * * *"}},
+        "historyLimit": 0,
+        "failedHistoryDays": 0,
+        **SMALL_JOBS,
+    }
+    workplace.make("BackupPolicy", "permitted", spec)
+    workplace.wait(lambda: ("delete", "databasebackups") in used(workplace), "an object of a backup to be cleared away")
+    workplace.kubectl("delete", "backuppolicy", "permitted")
+
+
 def forbidden_pod(workplace: Workplace) -> None:
     """A Job that gets no pod: Events tell why."""
     workplace.kubectl("create", "quota", "none", "--hard=pods=0")
@@ -125,6 +140,7 @@ def monitor_comes_and_goes(workplace: Workplace, namespace: str) -> None:
 
 def test_the_charts_roles_are_enough_and_not_more(installed: Workplace, second: str, backed_up: str) -> None:
     main_job(installed, backed_up)
+    policy_takes_and_clears_away(installed)
     forbidden_pod(installed)
     monitor_comes_and_goes(installed, second)
     name, _ = operator_pod(installed)
