@@ -15,6 +15,8 @@ from pgwarden.kube.key import Key
 from pgwarden.kube.types import PODS
 
 POLL_SECONDS = 10.0
+FIRST_POLL_SECONDS = 2.0
+"""Until a pod has told anything: short work should be seen as well."""
 ROUND_SECONDS = 1.0
 PODS_AT_ONCE = 8
 
@@ -57,7 +59,7 @@ class ProgressBoard:
         self._due.pop(key, None)
 
     async def run(self, wake: Callable[[Key], None]) -> None:
-        """Polls until cancelled, each pod every ten seconds; has every object looked at whose progress moved."""
+        """Polls until cancelled, each pod every ten seconds once it has told something; has every object looked at whose progress moved."""
         while True:
             await asyncio.sleep(ROUND_SECONDS)
             await self.round(wake)
@@ -69,7 +71,7 @@ class ProgressBoard:
         async with asyncio.TaskGroup() as group:
             for key, watched in list(self._watched.items()):
                 if self._due.get(key, now) <= now:
-                    self._due[key] = now + POLL_SECONDS
+                    self._due[key] = now + (POLL_SECONDS if key in self._told else FIRST_POLL_SECONDS)
                     group.create_task(self._poll(key, watched, gate, wake))
 
     async def _poll(self, key: Key, watched: Watched, gate: asyncio.Semaphore, wake: Callable[[Key], None]) -> None:
@@ -81,5 +83,7 @@ class ProgressBoard:
                 return
         progress = progress_in(text, watched.nonce)
         if progress is not None and progress != self._told.get(key) and self._watched.get(key) == watched:
+            if key not in self._told:
+                self._due[key] = asyncio.get_running_loop().time() + POLL_SECONDS
             self._told[key] = progress
             wake(key)

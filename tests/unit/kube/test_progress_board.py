@@ -29,6 +29,7 @@ def running(pod: str = "job-1-x", nonce: str = NONCE, container: str = "agent") 
 @pytest.fixture(autouse=True)
 def every_round(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(progress_module, "POLL_SECONDS", 0.0)
+    monkeypatch.setattr(progress_module, "FIRST_POLL_SECONDS", 0.0)
 
 
 class Wakes:
@@ -65,6 +66,20 @@ async def test_a_pod_is_asked_in_its_turn(monkeypatch: pytest.MonkeyPatch) -> No
         for _ in range(3):
             await board.round(Wakes())
         assert len(api.asked) == 1
+
+
+async def test_a_pod_is_asked_often_until_it_has_told_something(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(progress_module, "POLL_SECONDS", 3600.0)
+    log = ["starting\n"]
+    async with loopback(lambda _: (200, log[0])) as api:
+        board = ProgressBoard(api.client())
+        board.follow(KEY, running())
+        for _ in range(3):
+            await board.round(Wakes())
+        log[0] = line(1)
+        for _ in range(3):
+            await board.round(Wakes())
+        assert len(api.asked) == 4
 
 
 @pytest.mark.parametrize(
