@@ -59,7 +59,10 @@ class ProgressBoard:
         self._due.pop(key, None)
 
     async def run(self, wake: Callable[[Key], None]) -> None:
-        """Polls until cancelled, each pod every ten seconds once it has told something; has every object looked at whose progress moved."""
+        """Polls until cancelled, each pod every ten seconds once it has told something.
+
+        Has every object looked at whose progress moved.
+        """
         while True:
             await asyncio.sleep(ROUND_SECONDS)
             await self.round(wake)
