@@ -83,7 +83,7 @@ def test_a_finished_restore_tells_where_it_is_and_every_step(restored: dict[str,
 def test_the_steps_of_a_restore_show_while_it_works(restored: dict[str, Body], history: History) -> None:
     seen = {body.get("status", {}).get("step") for body in history.versions("restorerequests", "modern-again")}
     assert "StartInstance" in seen
-    assert len(seen & {"Prepare", "Fetch", "Verify", "Recover", "Check", "VerifyFiles"}) >= 1, seen
+    assert seen - {None, "", "StartInstance", "Done"}, f"nothing of the pod's own steps was seen: {seen}"
 
 
 def test_the_new_instance_outlives_its_request_and_the_request_is_not_carried_out_twice(
