@@ -38,6 +38,12 @@ class TCPProxy:
         self._thread = threading.Thread(target=self._take, name="tcp-proxy", daemon=True)
         self._thread.start()
 
+    @property
+    def connections(self) -> int:
+        """How many there are."""
+        with self._lock:
+            return len(self._pairs)
+
     def cut(self) -> int:
         """Ends all connections; how many there were."""
         with self._lock:

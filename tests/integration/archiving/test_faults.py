@@ -191,7 +191,8 @@ def test_a_cut_connection_to_the_server(server: PostgresServer, claim: StoreLoca
         archiver.wait_for_state(ArchiverState.STREAMING)
         for _ in range(3):
             write(server)
-            wait_until(lambda: proxy.cut() >= 2, "no connections")
+            wait_until(lambda: proxy.connections >= 2, "no connections")
+            proxy.cut()
         archiver.wait_until_it_holds(server)
         assert len(runs(claim)) == 1
         check_archive(claim, server)
