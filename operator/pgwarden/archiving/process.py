@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import ctypes
 import signal
 import threading
 import time
-from contextlib import suppress
 from pathlib import Path
 
 import structlog
@@ -17,13 +15,15 @@ from pgwarden.archiving.archiver import Archiver
 from pgwarden.archiving.contract import PORT, SETTINGS_FILE, STATUS_PATH, ArchiverSettings
 from pgwarden.archiving.metrics import metrics
 from pgwarden.http_service import Answer, serve
+from pgwarden.jobs.memory import return_large_blocks
 from pgwarden.logs import configure
 
 SETTINGS_SECONDS = 1.0
 STALE_SECONDS = 180.0
 """Connecting to servers that do not answer may take long; longer than this nothing does."""
 END_SECONDS = 19.0
-M_MMAP_THRESHOLD, LARGE_BYTES = -3, 1 << 20
+LARGE_BYTES = 1 << 20
+"""What segments are packed into is larger: else it piles up, and the spool bounds the process no more."""
 
 log = structlog.get_logger()
 
@@ -74,20 +74,10 @@ class Process:
         return None
 
 
-def keep_large_blocks_apart() -> None:
-    """Has the C library map each large block by itself, which goes back to the system as soon as it is free.
-
-    glibc raises the size from which it does so whenever such a block is freed (mallopt(3), M_MMAP_THRESHOLD). From then
-    on what segments are packed into piles up in its arenas, and the spool bounds the process no more.
-    """
-    with suppress(AttributeError):  # not every C library has it, nor the habit
-        ctypes.CDLL(None).mallopt(M_MMAP_THRESHOLD, LARGE_BYTES)
-
-
 def main(settings_file: str = SETTINGS_FILE, port: int = PORT) -> int:
     """Runs until SIGTERM or SIGINT, and ends within 20 s then."""
     configure("INFO")
-    keep_large_blocks_apart()
+    return_large_blocks(LARGE_BYTES)
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
