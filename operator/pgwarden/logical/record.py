@@ -56,14 +56,6 @@ class DatabaseDump(RecordModel):
     format: DumpFormat
     objects: Annotated[list[StoredObject], Field(min_length=1)]
 
-    @property
-    def plain_bytes(self) -> int:
-        return sum(stored.plain_bytes for stored in self.objects)
-
-    @property
-    def stored_bytes(self) -> int:
-        return sum(stored.stored_bytes for stored in self.objects)
-
 
 class LeftOut(RecordModel):
     """A database that is not in the backup."""
