@@ -1,11 +1,16 @@
-"""What all tests share: which of them belong to the fault matrix, and which of those to its long half.
+"""What all tests share: the cluster, which of them belong to the fault matrix, and which of those to its long half.
 
 `make test` runs the matrix on the newest PostgreSQL; `make chaos` runs all of it, on every one.
 """
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
+
 import pytest
+
+from tests.support.cluster import Cluster, ClusterMissing
 
 FAULT_FILES = {"test_bad_day.py", "test_faults.py", "test_killed.py", "test_store_faults.py"}
 OLDER = "postgres17"
@@ -19,3 +24,38 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.chaos)
             if OLDER in item.name:
                 item.add_marker(pytest.mark.long)
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Cluster:
+    """The cluster. Without one, tests are skipped and say why; under CI they fail."""
+    try:
+        found = Cluster.find()
+    except ClusterMissing as error:
+        if os.environ.get("CI"):
+            raise
+        pytest.skip(str(error))
+    if os.environ.get("CI"):
+        clear_leftovers(found)
+    return found
+
+
+def clear_leftovers(cluster: Cluster) -> None:
+    """Deletes what an earlier run that was cut off has left: its pods would take the room that these tests need."""
+    names = [body["metadata"]["name"] for body in cluster.get("namespaces")["items"]]
+    leftovers = [name for name in names if name.startswith("test-")]
+    if leftovers:
+        cluster.kubectl("delete", "namespace", *leftovers, "--timeout=240s", check=False)
+
+
+@pytest.fixture(scope="session")
+def kinds(cluster: Cluster) -> Iterator[None]:
+    """Our kinds are served, as this tree describes them; brought by the tests where nobody else did, and taken away."""
+    there = cluster.kubectl("get", "crd", "databaseclusters.pgwarden.dev", check=False).returncode == 0
+    if there:
+        yield
+        return
+    cluster.kubectl("apply", "--server-side", "-k", "crds")
+    cluster.kubectl("wait", "--for=condition=Established", "--timeout=60s", "-k", "crds")
+    yield
+    cluster.kubectl("delete", "-k", "crds", "--timeout=60s")

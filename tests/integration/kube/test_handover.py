@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import secrets
 import signal
 import subprocess
@@ -17,7 +16,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.support.cluster import ROOT, Cluster, ClusterMissing
+from tests.support.cluster import ROOT, Cluster
 from tests.support.operator_process import free_port
 from tests.support.workplace import LABEL, kept_out
 
@@ -25,21 +24,8 @@ OBJECTS = 200
 AIM_SECONDS = 5.0
 
 
-@pytest.fixture(scope="module")
-def cluster() -> Cluster:
-    try:
-        found = Cluster.find()
-    except ClusterMissing as error:
-        if os.environ.get("CI"):
-            raise
-        pytest.skip(str(error))
-    if found.kubectl("get", "crd", "databasebackups.pgwarden.dev", check=False).returncode:
-        pytest.skip("our kinds are not installed in this cluster: make install")
-    return found
-
-
 @pytest.fixture
-def namespace(cluster: Cluster) -> Iterator[str]:
+def namespace(cluster: Cluster, kinds: None) -> Iterator[str]:
     value = f"handover-{secrets.token_hex(3)}"
     # An operator that is installed would take this namespace's objects too.
     with kept_out(cluster, value), cluster.namespace(f"test-{value}") as name:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import secrets
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
@@ -21,21 +20,9 @@ from pgwarden.kube.types import BACKUP_STORES, JOBS
 from pgwarden.kube.work import write_status
 from pgwarden.stores.handlers import StoreController
 from pgwarden.stores.resource import BackupStore
-from tests.support.cluster import Cluster, ClusterMissing
+from tests.support.cluster import Cluster
 from tests.support.context import operator_context
 from tests.support.manifests import Manifest
-
-KINDS_MISSING = "our kinds are not installed in this cluster: make install"
-
-
-@pytest.fixture(scope="module")
-def cluster() -> Cluster:
-    try:
-        return Cluster.find()
-    except ClusterMissing as error:
-        if os.environ.get("CI"):
-            raise
-        pytest.skip(str(error))
 
 
 @pytest.fixture
@@ -89,10 +76,8 @@ async def test_a_job_that_went_while_nobody_watched_is_dropped(context: Operator
 
 
 @pytest.fixture
-async def store(context: OperatorContext, namespace: str, cluster: Cluster) -> dict[str, Any]:
+async def store(context: OperatorContext, namespace: str, cluster: Cluster, kinds: None) -> dict[str, Any]:
     """A suspended BackupStore; an operator that is installed may write its status too."""
-    if cluster.kubectl("get", "crd", "backupstores.pgwarden.dev", check=False).returncode:
-        pytest.skip(KINDS_MISSING)
     cluster.kubectl("apply", "-n", namespace, "-f", "-", text=STORE)
     body = await context.client.get(BACKUP_STORES, namespace, "claims")
     assert body is not None
