@@ -22,12 +22,12 @@ demo: .venv ## The main job on a real cluster: migrations, a backup, a disaster,
 test: lint unit integration e2e ## Everything: lint, unit, integration, and end to end on a real cluster
 
 unit: .venv ## Tests of what is pure
-	@$(PYTEST) tests/unit
+	@$(PYTEST) tests/unit -n 2
 
 integration: .venv cluster-up ## Tests against real PostgreSQL 17 and 18 and a real S3 server, on loopback
 	@hack/test-packages.sh
 	$(CLUSTER_ENV)
-	$(PYTEST) tests/integration -m "not long"
+	$(PYTEST) tests/integration -m "not long" -n 3 --dist loadfile
 
 e2e: .venv cluster-up image ## Tests on the real cluster, with pgwarden installed through its chart
 	@hack/test-packages.sh
@@ -37,7 +37,8 @@ e2e: .venv cluster-up image ## Tests on the real cluster, with pgwarden installe
 chaos: .venv cluster-up image ## The whole fault matrix; `make test` runs it on the newest PostgreSQL only
 	@hack/test-packages.sh
 	$(CLUSTER_ENV)
-	$(PYTEST) tests/integration tests/e2e -m chaos
+	$(PYTEST) tests/integration -m chaos -n 3 --dist loadfile
+	$(PYTEST) tests/e2e -m chaos
 
 lint: .venv cluster-up ## All checks that run nothing of ours: style, types, walls, charts, schemas, drift
 	@$(CLUSTER_ENV)

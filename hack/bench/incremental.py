@@ -38,7 +38,7 @@ def measure(kind: str, gib: float, rounds: int) -> tuple[Rounds, Rounds, int]:
         size = data.load(server, kind, gib)
         folder = stack.enter_context(folder_for(size))
         takers: dict[str, Agent | BaseBackup | PgBackRest] = {
-            OURS: Agent(server, s3),
+            OURS: Agent.to_bucket(server, s3),
             BASE_BACKUP: BaseBackup(server, folder),
             PGBACKREST: PgBackRest(server, folder),
         }

@@ -50,7 +50,7 @@ def measure(sizes: list[float]) -> list[Taken]:
     """One backup of each kind at each size, the smallest first."""
     with ExitStack() as stack:
         server, s3 = stack.enter_context(data.server()), stack.enter_context(s3_server())
-        agents = {False: Agent(server, s3), True: Agent(server, s3, [new_recipient()])}
+        agents = {False: Agent.to_bucket(server, s3), True: Agent.to_bucket(server, s3, [new_recipient()])}
         taken, before = [], 0.0
         for gib in sorted(sizes):
             size = data.load(server, "random", gib, above=before)

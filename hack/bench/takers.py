@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 
 from hack.bench.measure import Cost, machine_cpu_seconds, run
+from pgwarden.jobs.files import ClaimLocation, StoreLocation
 from pgwarden.jobs.task import Outcome, Result
 from pgwarden.storage.store import open_store
 from tests.support.backups import backup_task, envelope, new_backup_id
@@ -21,21 +22,33 @@ from tests.support.s3 import BUCKET, S3Server
 ROOT = Path(__file__).resolve().parents[2]
 LEVEL, WORKERS = 3, 2
 """Of zstd, for everybody."""
-MODULES = "import pgwarden.backups.task, pgwarden.storage.bucket"
-AGENT = "import sys; from pgwarden.jobs.agent import main; sys.exit(main(sys.argv[1], sys.argv[2]))"
+MODULES = "import pgwarden.backups.task, pgwarden.storage.bucket, pgwarden.storage.claim"
+AGENT = "import sys; from pgwarden.jobs.agent import leave, main; leave(main(sys.argv[1], sys.argv[2]))"
 
 
 class Agent:
-    """Backups into an S3 server on loopback, with TLS and every part signed with its hash."""
+    """Backups into an S3 server on loopback, with TLS and every part signed with its hash, or into a claim."""
 
-    def __init__(self, server: PostgresServer, s3: S3Server, recipients: list[str] | None = None) -> None:
+    def __init__(self, server: PostgresServer, folder: Path, store: StoreLocation, stored: Path) -> None:
+        """`stored` is the folder in which the store's objects are found; `folder` is for the task's files."""
         self._server = server
-        self._s3 = s3
-        self._store = s3.location(recipients=recipients)
+        self._folder = folder
+        self._store = store
+        self._stored = stored
         # In the image all modules are compiled; here they are by whoever imports them first.
-        compiled = {"PYTHONDONTWRITEBYTECODE": "", "PYTHONPYCACHEPREFIX": str(s3.folder / "compiled")}
+        compiled = {"PYTHONDONTWRITEBYTECODE": "", "PYTHONPYCACHEPREFIX": str(folder / "compiled")}
         self._environment = {"PYTHONPATH": str(ROOT / "operator"), **compiled}
         run([sys.executable, "-c", MODULES], self._environment)
+
+    @classmethod
+    def to_bucket(cls, server: PostgresServer, s3: S3Server, recipients: list[str] | None = None) -> Agent:
+        return cls(server, s3.folder, s3.location(recipients=recipients), s3.data / BUCKET)
+
+    @classmethod
+    def to_claim(cls, server: PostgresServer, folder: Path) -> Agent:
+        stored = folder / "claim"
+        stored.mkdir()
+        return cls(server, folder, StoreLocation(claim=ClaimLocation(path=str(stored))), stored)
 
     def full(self) -> Cost:
         return self._take(type="full")
@@ -45,12 +58,12 @@ class Agent:
         return self._take(type="incremental", backup_id=new_backup_id().replace("full-", "bench-incr-"))
 
     def stored_bytes(self) -> int:
-        """What lies in the bucket."""
-        return sum(file.stat().st_size for file in self._s3.objects().values())
+        """What lies in the store."""
+        return sum(file.stat().st_size for file in self._stored.rglob("*") if file.is_file())
 
     def forget(self) -> None:
-        """Empties the bucket."""
-        for path in (self._s3.data / BUCKET).iterdir():
+        """Empties the store."""
+        for path in self._stored.iterdir():
             if not path.name.startswith("."):
                 shutil.rmtree(path)
 
@@ -58,7 +71,7 @@ class Agent:
         task = backup_task(
             self._server.address(), self._store, compression_level=LEVEL, compression_threads=WORKERS, **changes
         )
-        task_file, result_file = self._s3.folder / "task.json", self._s3.folder / "result.json"
+        task_file, result_file = self._folder / "task.json", self._folder / "result.json"
         task_file.write_text(envelope(task).model_dump_json(by_alias=True))
         cost = run([sys.executable, "-c", AGENT, task_file, result_file], self._environment)
         result = Result.model_validate_json(result_file.read_bytes())

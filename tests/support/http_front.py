@@ -51,16 +51,20 @@ class FrontHandler(BaseHTTPRequestHandler):
         if self.command != "HEAD":
             self.wfile.write(encoded)
 
-    def pass_on(self, content: bytes) -> None:
-        """The answer of the server behind to this request with that body."""
+    def ask(self, content: bytes) -> tuple[http.client.HTTPResponse, bytes]:
+        """What the server behind says to this request with that body."""
         headers = {name: value for name, value in self.headers.items() if name.lower() not in HOP_BY_HOP}
         behind = self.behind()
         try:
             behind.request(self.command, self.path, content or None, headers)
             found = behind.getresponse()
-            answer = found.read()
+            return found, found.read()
         finally:
             behind.close()
+
+    def pass_on(self, content: bytes) -> None:
+        """The answer of the server behind to this request with that body."""
+        found, answer = self.ask(content)
         self.send_response(found.status)
         for name, value in found.getheaders():
             if name.lower() not in HOP_BY_HOP or (self.command == "HEAD" and name.lower() == "content-length"):

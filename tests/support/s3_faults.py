@@ -27,6 +27,8 @@ from .s3 import S3Server
 
 CUT = -1
 """A fault: the connection ends in the middle of the request's body."""
+UNANSWERED = -2
+"""A fault: the server does what it is asked for, and the connection ends before it can say so."""
 CODES = {500: "InternalError", 503: "SlowDown", 403: "AccessDenied", 507: "InsufficientStorage"}
 
 
@@ -42,7 +44,10 @@ class Request:
 
 
 class Proxy(ThreadingHTTPServer):
-    """The server; `fault` says what happens to a request: an HTTP status, CUT, seconds to wait (a float), or None."""
+    """The server; `fault` says what happens to a request.
+
+    It is an HTTP status, CUT, UNANSWERED, seconds to wait (a float), or None.
+    """
 
     daemon_threads = True
 
@@ -88,16 +93,23 @@ class Handler(FrontHandler):
         length = int(self.headers.get("content-length", "0"))
         if fault == CUT:
             self.rfile.read(length // 2)
-            self.connection.shutdown(socket.SHUT_RDWR)
-            self.close_connection = True
+            self.cut()
             return
         content = self.rfile.read(length)
+        if fault == UNANSWERED:
+            self.ask(content)
+            self.cut()
+            return
         if isinstance(fault, float):
             time.sleep(fault)
         elif isinstance(fault, int):
             self.answer(fault, f"<Error><Code>{CODES[fault]}</Code><Message>on purpose</Message></Error>")
             return
         self.pass_on(content)
+
+    def cut(self) -> None:
+        self.connection.shutdown(socket.SHUT_RDWR)
+        self.close_connection = True
 
     do_GET = do_HEAD = do_PUT = do_POST = do_DELETE = do  # noqa: N815 - names that http.server looks for
 

@@ -18,4 +18,4 @@ def agent(
     result_file: Annotated[str, typer.Option(help="Where the result is written, as JSON.")] = TERMINATION_FILE,
 ) -> None:
     """Carries out one task and leaves its result behind; ends with 1 when the task failed."""
-    raise typer.Exit(frame.main(task_file, result_file))
+    frame.leave(frame.main(task_file, result_file))

@@ -8,6 +8,7 @@ was lost.
 from __future__ import annotations
 
 import importlib
+import os
 import signal
 import sys
 import threading
@@ -16,7 +17,7 @@ import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, NoReturn, TextIO
 
 from pydantic import ValidationError
 
@@ -182,3 +183,10 @@ def main(task_file: str = TASK_FILE, result_file: str = TERMINATION_FILE) -> int
     print(message, flush=True)
     Path(result_file).write_text(message, encoding="utf-8")
     return 1 if result.outcome == Outcome.FAILED else 0
+
+
+def leave(code: int) -> NoReturn:
+    """Ends the process at once: to take the interpreter apart takes 50 ms, and nothing is left to be done."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import ctypes
 
-M_MMAP_THRESHOLD = -3
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 """malloc.h of glibc."""
+KEPT_BYTES = 32 << 20
+"""Free memory at the end of a heap that is kept: to give back and fault in again what each batch takes costs a sixth of
+a backup's processor time."""
 LARGE_BYTES = 4 << 20
 """Of an agent: parts of uploads and the compressor's buffers are larger, the batches between threads smaller."""
 
@@ -17,4 +20,5 @@ def return_large_blocks(at_least: int = LARGE_BYTES) -> None:
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:
+        mallopt(M_TRIM_THRESHOLD, KEPT_BYTES)
         mallopt(M_MMAP_THRESHOLD, at_least)

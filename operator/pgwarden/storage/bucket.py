@@ -7,6 +7,7 @@ attempt writes into a folder with a random name, and a look before the first par
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -19,7 +20,7 @@ from obstore.exceptions import AlreadyExistsError, BaseError
 
 from pgwarden.jobs.errors import TaskError
 from pgwarden.storage.bucket_clients import Bucket, Client
-from pgwarden.storage.bucket_errors import bucket_error
+from pgwarden.storage.bucket_errors import bucket_error, was_cut
 from pgwarden.storage.layout import join, safe_path
 from pgwarden.storage.pipes import Source
 from pgwarden.storage.store import ObjectExists, ObjectInfo, Store, object_missing
@@ -29,6 +30,10 @@ PART_BYTES = 8 << 20
 MOST_PARTS = 10_000
 """S3 allows no more parts in one object."""
 UPLOADS_AT_ONCE = 4
+PUTS_AT_MOST = 4
+"""Of an object whose connections are cut while it is created."""
+PUT_AGAIN_SECONDS = 0.5
+"""At once the first time: mostly it was a connection that had been idle for too long."""
 READ_BYTES = 8 << 20
 READS_AHEAD = 3
 LISTED_AT_ONCE = 1000
@@ -61,18 +66,29 @@ class BucketStore(Store):
         return self._client
 
     def put(self, path: str, content: bytes) -> None:
+        """Raises ObjectExists.
+
+        The client library does not send again what creates something when the connection was cut, as nobody knows
+        whether the server has got it. Here it is sent again, and what then exists is ours when it is the same.
+        """
         key = self._key(path)
         with self._failures(path):
-            try:
-                obstore.put(self._bucket, key, content, mode="create")
-            except AlreadyExistsError as error:
-                raise ObjectExists(path) from error
-            except BaseError as error:
-                trouble = bucket_error(self.name, path, error)
-                if trouble is not None and trouble.reason == "ObjectLocked":
-                    # Only what is there can be held: some servers look at the lock before they look at If-None-Match.
+            for repeated in range(PUTS_AT_MOST):
+                try:
+                    obstore.put(self._bucket, key, content, mode="create")
+                    return
+                except AlreadyExistsError as error:
+                    if repeated and self._holds(key, content):
+                        return
                     raise ObjectExists(path) from error
-                raise
+                except BaseError as error:
+                    trouble = bucket_error(self.name, path, error)
+                    if trouble is not None and trouble.reason == "ObjectLocked":
+                        # Only what is there can be held: some servers look at the lock before If-None-Match.
+                        raise ObjectExists(path) from error
+                    if not was_cut(error) or repeated == PUTS_AT_MOST - 1:
+                        raise
+                    time.sleep(PUT_AGAIN_SECONDS * repeated)
 
     def put_stream(self, path: str, chunks: Iterable[bytes], *, at_most: int = 64 << 30) -> None:
         part_bytes = max(PART_BYTES, -(-at_most // MOST_PARTS))
@@ -171,6 +187,10 @@ class BucketStore(Store):
         with self._failures(path):
             version = obstore.head(self._bucket, self._key(path)).get("version")
         return self._opened.tells_versions and version not in (None, "null")
+
+    def _holds(self, key: str, content: bytes) -> bool:
+        """Whether an object is there that holds exactly this."""
+        return bytes(obstore.get(self._bucket, key).bytes()) == content
 
     def _key(self, path: str) -> str:
         return join(self._prefix, safe_path(path))

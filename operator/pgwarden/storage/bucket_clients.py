@@ -21,7 +21,8 @@ from pgwarden.jobs.files import AzureLocation, GCSLocation, S3Location
 from pgwarden.storage.bucket_errors import certificate_not_trusted
 from pgwarden.storage.secrets import read_credential
 
-CLIENT_OPTIONS = {"connect_timeout": "5s", "timeout": "120s"}
+# Servers and what stands in front of them end connections that nobody uses, some after a few seconds.
+CLIENT_OPTIONS = {"connect_timeout": "5s", "timeout": "120s", "pool_idle_timeout": "15s"}
 RETRIES: dict[str, object] = {"max_retries": 6, "retry_timeout": timedelta(minutes=2)}
 GOOGLE = "https://storage.googleapis.com"
 

@@ -103,11 +103,12 @@ _DATES = re.compile("NotValidYet|Expired")
 _NO_IDENTITY = re.compile(
     r"instance.metadata|metadata\.google\.internal|169\.254\.169\.254|InstanceCredential|ImdsManaged"
 )
+_CUT = re.compile(r"IncompleteMessage|ConnectionReset|BrokenPipe|UnexpectedEof")
 _UNREACHABLE = (
     (re.compile(r'"failed to lookup address[^"]*"'), "its name cannot be resolved"),
     (re.compile("ConnectionRefused"), "nothing listens on that port"),
     (re.compile(r"TimedOut|operation timed out"), "it did not answer in time"),
-    (re.compile(r"IncompleteMessage|ConnectionReset|BrokenPipe|UnexpectedEof"), "it closed the connection"),
+    (_CUT, "it closed the connection"),
     (re.compile(r"HostUnreachable|NetworkUnreachable"), "there is no route to it"),
     (re.compile("InvalidContentType|InvalidMessage"), "it does not speak TLS on that port"),
 )
@@ -155,6 +156,12 @@ def bucket_error(store: str, path: str, error: Exception) -> TaskError | None:
         remedy="Look at the storage server's log at this moment.",
         retryable=True,
     )
+
+
+def was_cut(error: Exception) -> bool:
+    """Whether the connection ended before the server had answered: it may have done what was asked, or not."""
+    text = str(error)
+    return not _found(_STATUS, text) and _CUT.search(text) is not None
 
 
 def certificate_not_trusted(store: str, trouble: str) -> TaskError:

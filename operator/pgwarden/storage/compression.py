@@ -17,6 +17,8 @@ PLAIN_CHUNK_BYTES = 1 << 20
 READ_BYTES = 128 << 10
 JOB_BYTES = 4 << 20
 """What one thread compresses at a time; zstd keeps two or more of them for each thread in memory."""
+NO_OVERLAP = 1
+"""Jobs do not begin with a look at the end of the one before: 0.1 s for each 2 GiB, which shrink just as well."""
 MAGIC = 0xFD2FB528
 MAX_WINDOW_BYTES = 128 << 20
 """Largest window a reader accepts (that of `zstd --long`): what an object may cost in memory."""
@@ -34,7 +36,12 @@ class DamagedFrame(Exception):
 def compress(chunks: Iterable[bytes], *, level: int, threads: int) -> Iterator[bytes]:
     """One zstd frame made of `chunks`; compresses in `threads` threads beside the caller's."""
     parameters = zstandard.ZstdCompressionParameters.from_level(
-        level, threads=threads, job_size=JOB_BYTES, write_checksum=True, write_content_size=False
+        level,
+        threads=threads,
+        job_size=JOB_BYTES,
+        overlap_log=NO_OVERLAP,
+        write_checksum=True,
+        write_content_size=False,
     )
     frame = zstandard.ZstdCompressor(compression_params=parameters).compressobj()
     for chunk in chunks:

@@ -21,9 +21,8 @@ PASSWORD = "new instance's own ∑ password"
 def password_file(tmp_path: Path) -> Path:
     file = tmp_path / "password"
     file.write_text(PASSWORD + "\n")
-    tmp_path.chmod(0o755)
-    for parent in tmp_path.parents[:2]:
-        parent.chmod(0o755)
+    for folder in (tmp_path, *tmp_path.parents[:3]):  # as many as pytest makes for itself
+        folder.chmod(folder.stat().st_mode | 0o755)
     return file
 
 

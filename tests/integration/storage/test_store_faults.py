@@ -12,11 +12,11 @@ from pgwarden.jobs.errors import TaskError
 from pgwarden.jobs.files import ArchiveIdentity, StoreLocation
 from pgwarden.jobs.task import Outcome
 from pgwarden.storage.objects import verify_object
-from pgwarden.storage.store import open_store
+from pgwarden.storage.store import ObjectExists, open_store
 from tests.support.backups import backup_task, run_backup, stored_record, take_backup
 from tests.support.postgres import PostgresServer
 from tests.support.s3 import S3Server, s3_server
-from tests.support.s3_faults import CUT, Proxy, Request, s3_faults
+from tests.support.s3_faults import CUT, UNANSWERED, Proxy, Request, s3_faults
 from tests.support.tcp_proxy import tcp_proxy
 
 LARGE = [os.urandom(9 << 20)] * 4
@@ -42,8 +42,7 @@ def committed(store: StoreLocation) -> list[str]:
     return [info.path for info in open_store(store).list("") if info.path.endswith("/backup.json")]
 
 
-# A creating PUT that is cut may have been carried out, so the client library leaves its repetition to the next attempt.
-@pytest.mark.parametrize("fault", [500, 503, 0.3], ids=["500", "503", "slow"])
+@pytest.mark.parametrize("fault", [500, 503, 0.3, CUT, UNANSWERED], ids=["500", "503", "slow", "cut", "unanswered"])
 def test_a_backup_over_a_bad_network_succeeds_by_trying_again(
     postgres17: PostgresServer, s3: S3Server, proxy: Proxy, fault: float
 ) -> None:
@@ -74,6 +73,23 @@ def test_a_store_that_stays_bad_ends_the_backup_with_its_reason_and_nothing_list
     proxy.fault = lambda _request: None
     assert run_backup(backup_task(postgres17.address(), proxy.location(direct))).outcome == Outcome.SUCCEEDED
     assert len(committed(direct)) == 1
+
+
+@pytest.mark.parametrize("fault", [CUT, UNANSWERED], ids=["cut", "unanswered"])
+def test_an_object_is_created_once_although_nobody_heard_the_answer(s3: S3Server, proxy: Proxy, fault: int) -> None:
+    direct = s3.location(s3.new_bucket())
+    store = open_store(proxy.location(direct))
+    first_put_of = {"a": fault, "b": fault}
+    proxy.fault = lambda request: (
+        first_put_of.pop(request.path.rsplit("/", 1)[-1], None) if request.method == "PUT" else None
+    )
+    store.put("a", b"content")
+    assert store.read_small("a") == b"content"
+    open_store(direct).put("b", b"of somebody else")
+    with pytest.raises(ObjectExists):
+        store.put("b", b"ours")
+    assert store.read_small("b") == b"of somebody else"
+    assert first_put_of == {}
 
 
 @pytest.mark.usefixtures("few_retries")
