@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import psycopg
@@ -10,6 +12,7 @@ import pytest
 
 from pgwarden.jobs.task import RESULT_LIMIT
 from pgwarden.restores.contract import SQLCheck
+from tests.support.postgres import new_folder
 from tests.support.restore_pod import RestorePod
 
 from .conftest import CONTENTS, NewPod, StoredBackup
@@ -18,12 +21,14 @@ PASSWORD = "new instance's own ∑ password"
 
 
 @pytest.fixture
-def password_file(tmp_path: Path) -> Path:
-    file = tmp_path / "password"
+def password_file() -> Iterator[Path]:
+    """Where the pod's user may read it: pytest closes its own folders to others whenever it starts anew."""
+    folder = new_folder()
+    file = folder / "password"
     file.write_text(PASSWORD + "\n")
-    for folder in (tmp_path, *tmp_path.parents[:3]):  # as many as pytest makes for itself
-        folder.chmod(folder.stat().st_mode | 0o755)
-    return file
+    file.chmod(0o644)
+    yield file
+    shutil.rmtree(folder)
 
 
 def handed_over(pod: RestorePod) -> dict[str, object]:
