@@ -1,20 +1,23 @@
-"""Conditions and reasons of each kind, read out of the plans that give them (operator/pgwarden/<room>/plan.py).
+"""Conditions and reasons of each kind, read out of the modules in which the operator judges it.
 
 A plan says `ready(reason, ...)`, `in_progress(reason, ...)`, `stalled(reason, ...)` or `judge(type, status, reason,
-...)`. Calls whose reason is a literal give a row; a reason that a plan passes on (from a Job, or from the monitor) does
-not stand in its source, and the page says so.
+...)`. Calls whose reason is written out, as a literal or a constant, give rows; `hack/generate/carried.py` finds those
+that a plan passes on.
 """
 
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from hack.generate.output import ROOT
+from hack.generate.sources import constants_of, imports_of, modules_of, tree_of, words_in
 from pgwarden.api.model import Resource
+from pgwarden.archiving.contract import ArchiverState
+from pgwarden.policies.resource import BackupPolicy
+from pgwarden.policies.wal import STARTING, WAL_ARCHIVING
 
-ROOMS = ROOT / "operator/pgwarden"
+CONDITIONS = "api.conditions"
 SHORTHANDS = {
     "ready": ("Ready", "True"),
     "in_progress": ("Ready", "False"),
@@ -27,8 +30,6 @@ READ_AS = {
     "stalled": ("Failed", "Degraded", "Failed"),
     "judge": ("", "", ""),
 }
-# Rooms whose plan is cut into several modules.
-MORE = {"backups": ("expiry",), "policies": ("judgments", "looks", "recoverable", "wal")}
 TRUTHS = {"True": "True", "False": "False", "None": "Unknown"}
 
 
@@ -46,43 +47,47 @@ class Row:
 
 def rows_of(resource: type[Resource]) -> list[Row]:
     """The rows of a kind, each once, those that decide first."""
-    room = resource.__module__.split(".")[1]
-    trees = [ast.parse((ROOMS / room / f"{name}.py").read_text()) for name in ("plan", *MORE.get(room, ()))]
-    constants = {name: value for tree in trees for name, value in constants_of(tree).items()}
-    rows = {row for tree in trees for node in ast.walk(tree) for row in row_of(node, constants)}
+    rows = {row for module in modules_of(resource.__module__.split(".")[1]) for row in rows_in(module)}
+    rows |= set(archiver_rows()) if resource is BackupPolicy else set()
     return sorted(rows, key=lambda row: (row.condition != "Ready", row.condition, row.kstatus, row.status, row.reason))
 
 
-def constants_of(tree: ast.Module) -> dict[str, str]:
-    """Module-level names of strings, such as REACHABLE."""
-    return {
-        target.id: node.value.value
-        for node in tree.body
-        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
-        for target in node.targets
-        if isinstance(target, ast.Name)
-    }
+def rows_in(module: str) -> Iterator[Row]:
+    """The rows that the calls of one module give, of those of the four that it has from pgwarden.api.conditions."""
+    known = {name for name, (source, _) in imports_of(module).items() if source == CONDITIONS}
+    for node in ast.walk(tree_of(module)):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in known:
+            yield from row_of(node, constants_of(module))
 
 
-def row_of(node: ast.AST, constants: dict[str, str]) -> Iterator[Row]:
-    """The row a call gives, if it is one of the four and its reason is written out."""
+def archiver_rows() -> Iterator[Row]:
+    """WALArchiving has the archiver's state for its reason."""
+    for state in ArchiverState:
+        if state is not ArchiverState.STREAMING:
+            yield Row(WAL_ARCHIVING, "Unknown" if state in STARTING else "False", state.value, *READ_AS["judge"])
+
+
+def row_of(node: ast.AST, constants: Mapping[str, str]) -> Iterator[Row]:
+    """The rows a call gives, if it is one of the four and its reason is written out."""
     if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Name) or node.func.id not in READ_AS:
         return
     call = node.func.id
-    values = [literal(argument, constants) for argument in node.args]
-    if call == "judge" and len(values) >= 3 and values[0] and values[2]:
-        status = node.args[1]
-        truth = TRUTHS.get(ast.unparse(status), "any")
-        yield Row(values[0], truth, values[2], *READ_AS[call])
-    elif call != "judge" and values and values[0]:
+    if call == "judge":
+        types, reasons = (list(words_in(argument, constants)) for argument in (node.args[0], node.args[2]))
+        for condition in types:
+            for reason in reasons:
+                for truth in truths(node.args[1]):
+                    yield Row(condition, truth, reason, *READ_AS[call])
+        return
+    for reason in words_in(node.args[0], constants):
         kstatus, argocd, flux = READ_AS[call]
         # Argo CD calls an object suspended whose spec says so, unless it is stalled.
-        suspended = values[0] == "Suspended" and call != "stalled"
-        yield Row(*SHORTHANDS[call], values[0], kstatus, "Suspended" if suspended else argocd, flux)
+        suspended = reason == "Suspended" and call != "stalled"
+        yield Row(*SHORTHANDS[call], reason, kstatus, "Suspended" if suspended else argocd, flux)
 
 
-def literal(node: ast.expr, constants: dict[str, str]) -> str:
-    """The string a literal or a module's constant stands for; empty when it is neither."""
-    if isinstance(node, ast.Constant) and isinstance(node.value, str):
-        return node.value
-    return constants.get(node.id, "") if isinstance(node, ast.Name) else ""
+def truths(node: ast.expr) -> list[str]:
+    """The statuses a judgment can have."""
+    if isinstance(node, ast.IfExp):
+        return [*truths(node.body), *truths(node.orelse)]
+    return [TRUTHS.get(ast.unparse(node), "any")]

@@ -14,7 +14,7 @@ from pgwarden.jobs.state import ABSENT, JobState
 from pgwarden.policies.looks import ARCHIVE_SOUND
 from pgwarden.policies.recoverable import OBJECTIVES_MET, Measured
 from pgwarden.policies.resource import BackupPolicy
-from pgwarden.policies.runs import BACKING_UP, Run
+from pgwarden.policies.runs import BACKING_UP, NOTHING_NEW, Run
 from pgwarden.policies.turns import Turn
 from pgwarden.policies.wal import WAL_ARCHIVING, Archiver, wal_archiving
 
@@ -80,8 +80,8 @@ def last_backup(runs: Sequence[Run], waiting: str) -> Judgment:
     if last.failed:
         message = f"{last.name} failed ({last.reason}): {last.message}{behind}"
         return judge(LAST_BACKUP_SUCCEEDED, False, last.reason or "Failed", message)
-    reason = "NothingNew" if last.skipped else "Succeeded"
-    return judge(LAST_BACKUP_SUCCEEDED, True, reason, f"{last.name}: {last.message}{behind}")
+    message = f"{last.name}: {last.message}{behind}"
+    return judge(LAST_BACKUP_SUCCEEDED, True, NOTHING_NEW if last.skipped else "Succeeded", message)
 
 
 def seconds_to_stuck(run: Run, observed: ObservedPolicy) -> float | None:

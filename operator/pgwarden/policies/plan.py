@@ -53,13 +53,13 @@ def plan(policy: BackupPolicy, observed: ObservedPolicy, now: datetime) -> Polic
     try:
         found = clocks(policy, now)
     except ScheduleError as error:
-        return refused(policy, "InvalidSchedule", str(error))
+        return refused(policy, stalled("InvalidSchedule", str(error)))
     if observed.twin:
         message = (
             f"BackupPolicy {observed.twin} is older and has the same cluster and store: what one keeps the other would"
             " delete. Put both into one policy, or give this one another BackupStore"
         )
-        return refused(policy, "PolicyDuplicate", message)
+        return refused(policy, stalled("PolicyDuplicate", message))
     accepted = acceptance(policy, observed)
     in_force = observed.obstacle is None and not policy.spec.suspend
     before = policy.status.wal
@@ -148,9 +148,8 @@ def concluded(
     )
 
 
-def refused(policy: BackupPolicy, reason: str, message: str) -> PolicyPlan:
+def refused(policy: BackupPolicy, judgments: list[Judgment]) -> PolicyPlan:
     """The plan for a policy that only a person can mend: nothing new begins, what runs goes on."""
-    judgments = stalled(reason, message)
     return PolicyPlan(status=policy.status, judgments=judgments, notices=told(judgments, policy.status))
 
 

@@ -256,8 +256,8 @@ def interrupted(said: str) -> TaskError:
 def failed(said: str, sqlstate: str = "") -> TaskError:
     kind = NotInRequiredState if sqlstate == NOT_IN_PREREQUISITE_STATE else TaskError
     return kind(
-        "BaseBackupFailed",
-        f"the server refused or gave up the base backup: {said}",
+        reason="BaseBackupFailed",
+        message=f"the server refused or gave up the base backup: {said}",
         remedy="The server's log tells more; a role for backups is made by docs/sql/backup-role.sql.",
         retryable=True,
     )
