@@ -26,6 +26,9 @@ from pgwarden.jobs.plan import conclude
 from pgwarden.jobs.render import Owner
 from pgwarden.kube.client import Body, KubeError
 from pgwarden.kube.person import BACKUPS, CLUSTERS, POLICIES, STORES, Person, as_person
+from pgwarden.policies.render import labels_of
+from pgwarden.policies.resource import BackupPolicy
+from pgwarden.policies.runs import REASON_ANNOTATION, RunType
 from pgwarden.stores.resource import BackupStore
 
 POLL_SECONDS = 2.0
@@ -100,17 +103,36 @@ def back_up_now(
     """Makes a DatabaseBackup, tells its name to `begun` and, if wanted, follows it to its end. Raises TaskError."""
 
     async def work(person: Person) -> DatabaseBackup:
-        policy = (await person.get(POLICIES, wish.policy))["spec"] if wish.policy is not None else None
-        spec = wish.spec(policy)
+        policy = await person.get(POLICIES, wish.policy) if wish.policy is not None else None
+        spec = wish.spec(policy["spec"] if policy is not None else None)
         cluster = spec["clusterRef"]["name"]
         await person.get(CLUSTERS, cluster)
         await person.get(STORES, spec["storeRef"]["name"])
         name = f"{cluster[:200]}-{wish.type.lower()}-{datetime.now(UTC):%Y%m%d%H%M%S}-{secrets.token_hex(2)}"
-        made = await person.client.create(BACKUPS, person.namespace, backup_object(name, person.namespace, spec))
+        wanted = backup_object(name, person.namespace, spec)
+        if policy is not None:
+            wanted = counted(wanted, BackupPolicy.of(policy))
+        made = await person.client.create(BACKUPS, person.namespace, wanted)
         begun(name)
         return await followed(person, name, seconds) if wait else DatabaseBackup.of(made)
 
     return as_person(namespace, work)
+
+
+def counted(backup: Body, policy: BackupPolicy) -> Body:
+    """The DatabaseBackup as one of the policy's own, where it goes into the policy's archive: it counts as the last of
+
+    its type, is waited for by what the schedules want, and its object is cleared away like theirs.
+    """
+    archive = {"clusterRef": policy.spec.cluster_ref.to_json(), "storeRef": policy.spec.store_ref.to_json()}
+    if not archive.items() <= backup["spec"].items():
+        return backup
+    mine = {
+        "labels": labels_of(policy, RunType(backup["spec"]["type"])),
+        "annotations": {REASON_ANNOTATION: "asked for by a person (pgwarden backup now)"},
+        "ownerReferences": [Owner.of(policy).reference()],
+    }
+    return {**backup, "metadata": {**backup["metadata"], **mine}}
 
 
 async def followed(person: Person, name: str, seconds: float) -> DatabaseBackup:

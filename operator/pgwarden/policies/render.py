@@ -45,16 +45,21 @@ def backup(policy: BackupPolicy, turn: Turn) -> Manifest:
         api_version=API_VERSION,
         name=turn.name,
         namespace=policy.metadata.namespace,
-        labels={
-            MANAGED_BY_LABEL: MANAGED_BY,
-            OWNER_UID_LABEL: policy.metadata.uid,
-            POLICY_LABEL: label_value(policy.metadata.name),
-            TYPE_LABEL: turn.type.value.lower(),
-        },
+        labels=labels_of(policy, turn.type),
         annotations=annotations,
         owner=Owner.of(policy).reference(),
         spec=wanted,
     )
+
+
+def labels_of(policy: BackupPolicy, type_: RunType) -> dict[str, str]:
+    """The labels by which a DatabaseBackup is one of the policy's, whoever has made it."""
+    return {
+        MANAGED_BY_LABEL: MANAGED_BY,
+        OWNER_UID_LABEL: policy.metadata.uid,
+        POLICY_LABEL: label_value(policy.metadata.name),
+        TYPE_LABEL: type_.value.lower(),
+    }
 
 
 def look(

@@ -115,6 +115,7 @@ def test_a_backup_is_taken_now_as_the_policy_takes_its_own(quiet: Place, shell: 
     body = quiet.get("databasebackup", name)
     assert (body["spec"]["type"], is_ready(body)) == ("Full", True)
     assert body["spec"]["jobTemplate"]["resources"]["limits"]["memory"] == "512Mi"
+    quiet.until("backuppolicy", POLICY, lambda policy: policy["status"]["lastFull"]["name"] == name)
     write(quiet, 100)
     taken = json.loads(done(shell, "now", *OF_STORE, "--type", "incremental", "--json"))
     assert (taken["restorable"], taken["reason"]) == (True, "Completed")

@@ -6,10 +6,12 @@ from typing import Any
 
 import pytest
 
-from pgwarden.backups.resource import BackupType
-from pgwarden.cli.backup_cluster import Wish, outcome
+from pgwarden.backups.resource import BackupType, DatabaseBackup
+from pgwarden.cli.backup_cluster import Wish, backup_object, counted, outcome
 from pgwarden.jobs.errors import TaskError
-from tests.support.objects import condition, restorable_backup
+from pgwarden.policies.handlers import is_of
+from pgwarden.policies.resource import BackupPolicy
+from tests.support.objects import NAMESPACE, body, condition, restorable_backup
 
 POLICY: dict[str, Any] = {
     "clusterRef": {"name": "operational"},
@@ -32,6 +34,16 @@ def test_a_policy_lends_how_it_takes_its_own() -> None:
 def test_what_is_named_comes_before_the_policy() -> None:
     spec = Wish(None, "elsewhere", "nightly", BackupType.FULL).spec(POLICY)
     assert (spec["clusterRef"], spec["storeRef"]) == ({"name": "operational"}, {"name": "elsewhere"})
+
+
+@pytest.mark.parametrize(("store", "its_own"), [(None, True), ("bucket", True), ("elsewhere", False)])
+def test_what_is_taken_into_the_archive_of_a_policy_is_one_of_its_own(store: str | None, its_own: bool) -> None:
+    policy = BackupPolicy.of(body("BackupPolicy", "nightly", POLICY))
+    spec = Wish(None, store, "nightly", BackupType.FULL).spec(POLICY)
+    made = counted(backup_object("by-hand", NAMESPACE, spec), policy)
+    assert is_of(policy, DatabaseBackup.of(made)) is its_own
+    owners = [each["uid"] for each in made["metadata"].get("ownerReferences", [])]
+    assert owners == ([policy.metadata.uid] if its_own else [])
 
 
 @pytest.mark.parametrize(("cluster", "store"), [(None, None), ("operational", None), (None, "bucket")])

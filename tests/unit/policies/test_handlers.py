@@ -13,7 +13,8 @@ from prometheus_client import REGISTRY
 
 from pgwarden.api.model import Resource
 from pgwarden.archiving.board import ArchiverBoard
-from pgwarden.backups.resource import DatabaseBackup
+from pgwarden.backups.resource import BackupType, DatabaseBackup
+from pgwarden.cli.backup_cluster import Wish, backup_object, counted
 from pgwarden.jobs.names import OWNER_UID_LABEL
 from pgwarden.jobs.task import TASK_ANNOTATION
 from pgwarden.kube.client import KubeError
@@ -155,6 +156,22 @@ async def test_a_finished_full_shows_and_the_archive_is_looked_after(it: World) 
     assert job["metadata"]["labels"]["pgwarden.dev/operation"] == "catalogue"
     assert it.status["catalogue"]["what"] == "prune"
     assert it.status["attempts"][0]["job"] == job["metadata"]["name"]
+
+
+async def test_a_full_taken_by_hand_is_the_last_full_and_moves_no_schedule(it: World) -> None:
+    nightly = policy()
+    spec = Wish(None, None, "operational", BackupType.FULL).spec(nightly.spec.to_json())
+    made = counted(backup_object("by-hand", NAMESPACE, spec), nightly)
+    it.put(DatabaseBackup.of({**made, "metadata": {**made["metadata"], "creationTimestamp": it.now.isoformat()}}))
+    it.finish("by-hand")
+    await it.look()
+    assert list(it.backups) == ["by-hand"]
+    assert it.status["lastFull"]["name"] == "by-hand"
+    assert it.said("LastBackupSucceeded") == ("True", "Succeeded")
+    assert {each["name"]: each["nextRunTime"][:13] for each in it.status["schedules"]} == {
+        "Full": "2026-11-24T01",
+        "Incremental": "2026-11-23T12",
+    }
 
 
 async def test_in_another_store_the_archive_begins_with_a_full(it: World) -> None:
