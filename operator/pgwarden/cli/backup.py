@@ -102,11 +102,14 @@ def expire(
     backup: Annotated[str, typer.Argument(help="DatabaseBackup; of a bucket or folder: id of the backup.")],
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be deleted, or why not.")] = False,
 ) -> None:
-    """Deletes a backup before retention would; ends with 1 when something needs it. Where it lies its object says."""
+    """Deletes a backup before retention would; ends with 1 when something needs it.
+
+    Where it lies its object says; --cluster, --store and --policy only make sure that it is the one that is meant.
+    """
     if not place.is_direct:
         from pgwarden.cli import backup_expire
 
-        gone, said = backup_expire.expire(place.namespace, backup, place.timeout, dry_run=dry_run)
+        gone, said = backup_expire.expire(place, backup, dry_run=dry_run)
     elif dry_run:
         with place.open() as (source, _):
             answer = source.ask(What.EXPIRE, backups=[backup], promised=False, dry_run=True).checked()

@@ -10,20 +10,24 @@ from pgwarden.backups.resource import DatabaseBackup
 from pgwarden.catalogue.contract import What
 from pgwarden.cli.backup_cluster import POLL_SECONDS, ClusterSource
 from pgwarden.cli.backup_output import expiry
+from pgwarden.cli.backup_place import Place
 from pgwarden.jobs.errors import TaskError
 from pgwarden.kube.person import BACKUPS, POLICIES, Person, as_person
 from pgwarden.policies.access import governing, retention_settings
 from pgwarden.policies.resource import BackupPolicy
 
 
-def expire(namespace: str | None, name: str, seconds: float, *, dry_run: bool) -> tuple[bool, str]:
+def expire(place: Place, name: str, *, dry_run: bool) -> tuple[bool, str]:
     """Has a DatabaseBackup's data deleted: whether it is gone, and what was said. With `dry_run` a Job only judges.
 
-    Raises TaskError: ObjectNotFound, NotFinished, StillRunning.
+    Raises TaskError: ObjectNotFound, OfAnotherArchive, NotFinished, StillRunning.
     """
+    seconds = place.timeout
 
     async def work(person: Person) -> tuple[bool, str]:
+        policy = BackupPolicy.of(await person.get(POLICIES, place.policy)) if place.policy is not None else None
         backup = DatabaseBackup.of(await person.get(BACKUPS, name))
+        check_archive(backup, place, policy)
         if not finished(backup):
             raise TaskError(
                 "NotFinished",
@@ -41,7 +45,22 @@ def expire(namespace: str | None, name: str, seconds: float, *, dry_run: bool) -
             return said.status == Truth.TRUE, f"{name}: {said.message}"
         return await answered(person, name, generation, seconds)
 
-    return as_person(namespace, work)
+    return as_person(place.namespace, work)
+
+
+def check_archive(backup: DatabaseBackup, place: Place, policy: BackupPolicy | None) -> None:
+    """Raises TaskError with reason OfAnotherArchive for a backup of another cluster or store than are named."""
+    cluster, store = backup.spec.cluster_ref.name, backup.spec.store_ref.name
+    meant = (policy.spec.cluster_ref.name, policy.spec.store_ref.name) if policy is not None else (cluster, store)
+    asked = (place.cluster or meant[0], place.store or meant[1])
+    if asked == (cluster, store):
+        return
+    raise TaskError(
+        "OfAnotherArchive",
+        f"DatabaseBackup {backup.metadata.namespace}/{backup.metadata.name} is one of cluster {cluster} in store "
+        f"{store}, not of cluster {asked[0]} in store {asked[1]}: nothing was deleted",
+        remedy="Name another DatabaseBackup; or leave --cluster, --store and --policy out when this is the one.",
+    )
 
 
 async def answered(person: Person, name: str, generation: int, seconds: float) -> tuple[bool, str]:
