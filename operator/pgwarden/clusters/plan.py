@@ -17,12 +17,14 @@ from pgwarden.clusters.resource import (
 from pgwarden.jobs.attempts import sentence
 from pgwarden.jobs.plan import Notice, Plan, told
 from pgwarden.jobs.task import shorten
-from pgwarden.monitoring.contract import ClusterObservation, EndpointObservation
+from pgwarden.monitoring.contract import ClusterObservation, EndpointObservation, SlotObservation
 
 REACHABLE = "Reachable"
 DUPLICATE_OF = "DuplicateOf"
 SLOTS_IN_USE = "SlotsInUse"
 KEPT_DATABASES = 128
+MOST_COMMANDS = 5
+"""In one message, which ends at 4,096 characters, and a host's name may have 253."""
 
 
 @dataclass(frozen=True)
@@ -120,7 +122,7 @@ def reachability(observation: ClusterObservation, observed: ObservedCluster, now
 def slots_in_use(cluster: DatabaseCluster, seen: ClusterObservation, wanted: Collection[str]) -> list[Judgment]:
     """The condition SlotsInUse: said when there is a slot of ours that no policy wants, and when there is none left."""
     orphans = [
-        (slot, f"{server.host}:{server.port}")
+        (server, slot)
         for server in (seen.primary, *seen.replicas)
         for slot in server.slots
         if slot.name not in wanted and not slot.active
@@ -128,16 +130,22 @@ def slots_in_use(cluster: DatabaseCluster, seen: ClusterObservation, wanted: Col
     if not orphans:
         known = find(cluster.status.conditions, SLOTS_IN_USE) is not None
         return [judge(SLOTS_IN_USE, True, "SlotsInUse", "every slot of an archiver is wanted")] if known else []
-    told_ = "; ".join(
-        f"{slot.name} on {where}" + (f" (more than {human_bytes(slot.kept_bytes)} of WAL)" if slot.kept_bytes else "")
-        for slot, where in orphans
-    )
+    commands = [dropping(cluster, server, slot) for server, slot in orphans[:MOST_COMMANDS]]
+    left = len(orphans) - len(commands)
     message = (
-        f"no BackupPolicy with wal.enabled wants the replication slot {told_}. The server keeps WAL for it until its"
-        " disk is full. Unless an archiver of another Kubernetes cluster uses it, drop it there:"
-        f" SELECT pg_drop_replication_slot('{orphans[0][0].name}')"
+        "no BackupPolicy with wal.enabled wants these replication slots any more, and the server keeps WAL for each"
+        " until its disk is full. Unless an archiver of another Kubernetes cluster uses it, drop it: "
+        f"{'; '.join(commands)}{f'; and {left} more' if left else ''}"
     )
     return [judge(SLOTS_IN_USE, False, "OrphanedSlot", message)]
+
+
+def dropping(cluster: DatabaseCluster, server: EndpointObservation, slot: SlotObservation) -> str:
+    """What the server keeps for a slot, and the command that drops it there, as it is typed."""
+    kept = f" (more than {human_bytes(slot.kept_bytes)} of WAL)" if slot.kept_bytes else ""
+    where = f"host={server.host} port={server.port} dbname={cluster.spec.maintenance_database}"
+    statement = f"SELECT pg_drop_replication_slot('{slot.name}')"
+    return f'{slot.name} on {server.host}:{server.port}{kept}: psql "{where}" -c "{statement}"'
 
 
 def duplication(cluster: DatabaseCluster, observed: ObservedCluster) -> Judgment:

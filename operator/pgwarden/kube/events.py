@@ -41,7 +41,7 @@ RECENT_SECONDS = 60.0
 """What turned so short a time ago may not have been told before the operator ended."""
 
 TOLD = {
-    "DatabaseCluster": ("Reachable", "DuplicateOf"),
+    "DatabaseCluster": ("Reachable", "DuplicateOf", "SlotsInUse"),
     "BackupStore": ("Writable",),
     "BackupPolicy": (READY, "LastBackupSucceeded", "WALArchiving", "ObjectivesMet", "ArchiveSound"),
 }

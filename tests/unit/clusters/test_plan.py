@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 from typing import Any
 
@@ -200,6 +201,29 @@ def test_a_slot_that_no_policy_wants_any_more_is_told_with_the_command_that_drop
     assert "more than 2Gi of WAL" in told.message
     assert "SELECT pg_drop_replication_slot('pgwarden_000000000001')" in told.message
     assert kstatus(result.judgments) == IN_FORCE
+
+
+def test_every_slot_has_its_own_command_for_its_own_server() -> None:
+    primary = UP.model_copy(update={"slots": [slot("pgwarden_000000000001"), slot("pgwarden_000000000002")]})
+    replica = STANDBY.model_copy(update={"host": "replica", "port": 6432, "slots": [slot("pgwarden_000000000002")]})
+    asked = cluster(maintenanceDatabase="maintenance")
+    result = plan(asked, ObservedCluster(observation=seen(primary, replicas=[replica])), NOW)
+    (told,) = [each for each in result.judgments if each.type == "SlotsInUse"]
+    assert re.findall(r'psql "([^"]+)" -c "([^"]+)"', told.message) == [
+        (
+            f"host={host} port={port} dbname=maintenance",
+            f"SELECT pg_drop_replication_slot('pgwarden_00000000000{number}')",
+        )
+        for host, port, number in [("db.example.com", 5432, 1), ("db.example.com", 5432, 2), ("replica", 6432, 2)]
+    ]
+
+
+def test_of_very_many_slots_no_command_is_cut() -> None:
+    many = [slot(f"pgwarden_{number:012}", kept=1 << 40) for number in range(30)]
+    long_name = UP.model_copy(update={"host": "db." + "x" * 200, "slots": many})
+    result = plan(cluster(), ObservedCluster(observation=seen(long_name)), NOW)
+    (told,) = [each for each in result.judgments if each.type == "SlotsInUse"]
+    assert re.search(r"-c \"SELECT pg_drop_replication_slot\('pgwarden_\d{12}'\)\"; and \d+ more$", told.message)
 
 
 def test_a_slot_that_is_wanted_or_streamed_from_is_nothing_to_tell() -> None:
