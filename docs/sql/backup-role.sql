@@ -8,10 +8,15 @@
 --   hostssl  replication  pgwarden_backup  10.0.0.0/8  scram-sha-256
 --   hostssl  postgres     pgwarden_backup  10.0.0.0/8  scram-sha-256
 --
+-- It may be run again, and for the role of logical-backup-role.sql, before or after that one: what is there stays.
+--
 -- REPLICATION alone is enough for a backup that restores. Whoever has it can read every byte of the cluster: a backup
 -- is every byte. The grants below only make the backup's record more complete; leave out what you do not want to give.
 
-CREATE ROLE :"role" LOGIN REPLICATION NOSUPERUSER NOCREATEDB NOCREATEROLE NOBYPASSRLS;
+SELECT format('CREATE ROLE %I LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION NOBYPASSRLS', :'role')
+WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = :'role')
+\gexec
+ALTER ROLE :"role" LOGIN REPLICATION;
 
 -- Settings that only some may see, such as the data directory. Values that may be secret are never recorded.
 GRANT pg_read_all_settings TO :"role";

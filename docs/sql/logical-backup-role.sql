@@ -8,6 +8,8 @@
 -- and let the role in, in pg_hba.conf (the address is that of the pods):
 --   hostssl  all  pgwarden_dump  10.0.0.0/8  scram-sha-256
 --
+-- It may be run again, and for the role of backup-role.sql, before or after that one: what is there stays.
+--
 -- What this does not cover, and how a dump says so:
 --   * Large objects belong to their owners: GRANT SELECT ON LARGE OBJECT ... (reason DumpNotPermitted).
 --   * Tables with row-level security: ALTER ROLE ... BYPASSRLS, which takes a superuser, or on some services their
@@ -15,7 +17,9 @@
 --   * Where CONNECT was taken from PUBLIC: GRANT CONNECT ON DATABASE ... (reason ConnectNotPermitted).
 --   * Definitions of subscriptions: only a superuser may read them; they are left out.
 
-CREATE ROLE :"role" LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION NOBYPASSRLS;
+SELECT format('CREATE ROLE %I LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION NOBYPASSRLS', :'role')
+WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = :'role')
+\gexec
 
 -- SELECT on all tables, views and sequences and USAGE on all schemas, of today and of tomorrow. That includes the hashes
 -- of all passwords (pg_authid): keep this role's password as you would a superuser's.

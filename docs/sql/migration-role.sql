@@ -5,11 +5,15 @@
 -- Run it as a superuser or as the database's owner (with CREATEROLE), connected to that database. Then set a password
 -- without it getting into a log or a shell's history: \password shop_migration
 --
+-- It may be run again, for another database or schema as well: what is there stays.
+--
 -- The role owns what its migrations create. Tables that exist already belong to somebody else, and only their owner
 -- may alter them: either migrate as that owner (GRANT owner TO role, and spec.role: owner), or hand them over
 -- (ALTER TABLE ... OWNER TO).
 
-CREATE ROLE :"role" LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION NOBYPASSRLS;
+SELECT format('CREATE ROLE %I LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION NOBYPASSRLS', :'role')
+WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = :'role')
+\gexec
 
 GRANT CONNECT, TEMPORARY ON DATABASE :"database" TO :"role";
 

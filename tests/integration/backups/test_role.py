@@ -4,31 +4,20 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from psycopg import sql
-
 from pgwarden.jobs.files import StoreLocation
 from tests.integration.backups.conftest import DIGEST
 from tests.support.backups import backup_task, download, restored_by_hand, run_backup, take_backup
 from tests.support.postgres import PostgresServer
-
-SCRIPT = Path(__file__).parents[3] / "docs" / "sql" / "backup-role.sql"
-PASSWORD = "for this test"
+from tests.support.roles import PASSWORD, role_of_script
 
 
 def test_the_script_makes_a_role_that_sees_all_that_a_record_holds(
     loaded: tuple[PostgresServer, str], claim: StoreLocation, tmp_path: Path
 ) -> None:
     server, database = loaded
-    copy = server.folder / "backup-role.sql"
-    copy.write_text(SCRIPT.read_text())
-    role = f"backs up {tmp_path.name}"
-    arguments = ["-v", "ON_ERROR_STOP=1", "-v", f"role={role}", "-f", str(copy)]
-    server.tool("psql", *arguments, environment=server.environment())
-    with server.connect() as connection:
-        statement = sql.SQL("ALTER ROLE {} PASSWORD {}").format(sql.Identifier(role), sql.Literal(PASSWORD))
-        connection.execute(statement)
+    address = role_of_script(server, "backup", f"backs up {tmp_path.name}")
     before = server.query(DIGEST, database)
-    report, record = take_backup(server.address(user=role, password=PASSWORD), claim)
+    report, record = take_backup(address, claim)
     assert record.server.hba.readable
     assert record.server.hba.rules
     assert record.server.ident.readable

@@ -2,38 +2,26 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 from psycopg import sql
 
+from pgwarden.jobs.files import DatabaseAddress
 from tests.support.migrations import SAMPLES, Sources, report_of, run_migrations
-from tests.support.postgres import HOST, SUPERUSER, SUPERUSER_PASSWORD, PostgresServer
-
-SCRIPT = Path(__file__).parents[3] / "docs" / "sql" / "migration-role.sql"
-PASSWORD = "for this test"
+from tests.support.postgres import PostgresServer
+from tests.support.roles import role_of_script, run_role_script
 
 
-def make_role(postgres: PostgresServer, database: str) -> str:
-    """Runs the script with psql, as its first lines say, and sets a password."""
+def role_for(postgres: PostgresServer, database: str) -> tuple[str, DatabaseAddress]:
+    """The role of the script, and the database's address with it. The script may be run again."""
     role = f"migrates {database}"
-    copy = postgres.folder / "migration-role.sql"
-    copy.write_text(SCRIPT.read_text())
-    postgres.tool(
-        "psql", "-v", "ON_ERROR_STOP=1", "-v", f"role={role}", "-v", f"database={database}", "-v", "schema=public",
-        "-f", copy, f"host={HOST} port={postgres.port} user={SUPERUSER} dbname={database}",
-        environment={"PGPASSWORD": SUPERUSER_PASSWORD},
-    )  # fmt: skip
-    with postgres.connect() as connection:
-        statement = sql.SQL("ALTER ROLE {} PASSWORD {}").format(sql.Identifier(role), sql.Literal(PASSWORD))
-        connection.execute(statement)
-    return role
+    variables = {"database": database, "schema": "public"}
+    run_role_script(postgres, "migration", role, **variables)
+    return role, role_of_script(postgres, "migration", role, **variables)
 
 
 @pytest.mark.parametrize("sample", ["operational", "analytics"])
 def test_the_role_can_run_the_samples_up_and_down(postgres: PostgresServer, database: str, sample: str) -> None:
-    role = make_role(postgres, database)
-    address = postgres.address(database, user=role, password=PASSWORD)
+    _, address = role_for(postgres, database)
     up = run_migrations(address, SAMPLES / sample)
     assert up.reason == "Migrated", up.message
     down = run_migrations(address, SAMPLES / sample, target_version="0", allow_down=True)
@@ -44,8 +32,7 @@ def test_the_role_can_run_the_samples_up_and_down(postgres: PostgresServer, data
 def test_a_schema_made_beforehand_does_instead_of_create_on_the_database(
     postgres: PostgresServer, database: str, sources: Sources
 ) -> None:
-    role = make_role(postgres, database)
-    address = postgres.address(database, user=role, password=PASSWORD)
+    role, address = role_for(postgres, database)
     sources.write("1_a.up.sql", "CREATE TABLE a ()")
     with postgres.connect(database) as connection:
         names = {"role": sql.Identifier(role), "database": sql.Identifier(database)}
@@ -61,9 +48,9 @@ def test_a_schema_made_beforehand_does_instead_of_create_on_the_database(
 def test_the_role_cannot_touch_what_belongs_to_others(
     postgres: PostgresServer, database: str, sources: Sources
 ) -> None:
-    role = make_role(postgres, database)
+    _, address = role_for(postgres, database)
     postgres.execute("CREATE TABLE theirs (i int)", database=database)
     sources.write("1_a.up.sql", "ALTER TABLE theirs ADD j int")
-    result = run_migrations(postgres.address(database, user=role, password=PASSWORD), sources)
+    result = run_migrations(address, sources)
     assert result.reason == "PermissionDenied"
     assert report_of(result).failed

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from pathlib import Path
 
 import psycopg
 import pytest
@@ -11,26 +10,16 @@ from psycopg import sql
 
 from pgwarden.monitoring.contract import ClusterObservation, WatchedCluster
 from pgwarden.monitoring.observe import Observer
-from tests.support.postgres import HOST, SUPERUSER, SUPERUSER_PASSWORD, PostgresServer
-
-SCRIPT = Path(__file__).parents[3] / "docs/sql/monitor-role.sql"
-PASSWORD = "for this test"
+from tests.support.postgres import HOST, PostgresServer
+from tests.support.roles import PASSWORD, role_of_script, run_role_script
 
 
 @pytest.fixture
 def role(postgres: PostgresServer, database: str) -> str:
-    """The role, made by the script as its first lines say, with a password."""
+    """The role, made by the script, which may be run again."""
     name = f"watches {database}"
-    copy = postgres.folder / "monitor-role.sql"
-    copy.write_text(SCRIPT.read_text())
-    postgres.tool(
-        "psql", "-v", "ON_ERROR_STOP=1", "-v", f"role={name}", "-f", copy,
-        f"host={HOST} port={postgres.port} user={SUPERUSER} dbname=postgres",
-        environment={"PGPASSWORD": SUPERUSER_PASSWORD},
-    )  # fmt: skip
-    statement = sql.SQL("ALTER ROLE {} PASSWORD {}").format(sql.Identifier(name), sql.Literal(PASSWORD))
-    with postgres.connect() as connection:
-        connection.execute(statement)
+    run_role_script(postgres, "monitor", name)
+    role_of_script(postgres, "monitor", name)
     return name
 
 
