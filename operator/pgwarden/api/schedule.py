@@ -26,6 +26,10 @@ LOOK_BACK = tuple(timedelta(days=days) for days in (0.1, 2.5, 70, 800, 9000))
 SAMPLE_FROM = datetime(2024, 1, 1, tzinfo=UTC)
 SAMPLE = 24
 """Slots that are looked at to learn how far apart they are."""
+A_WEEK = timedelta(days=8)
+"""And a day, so that the way from its last slot to the first of the next one is seen."""
+MOST_SAMPLES = 2500
+"""Of an expression that names every few minutes."""
 
 
 class ScheduleError(ValueError):
@@ -114,6 +118,18 @@ def spacing(cron: str, time_zone: str) -> timedelta:
     except StopIteration:
         raise ScheduleError(f"the schedule {cron!r} names no day that there is") from None
     return min(later - earlier for earlier, later in pairwise(times))
+
+
+@lru_cache(maxsize=4096)
+def longest_spacing(cron: str, time_zone: str) -> timedelta:
+    """The longest distance between two slots that follow each other, over a week at least. Raises ScheduleError."""
+    longest, last, known = timedelta(), None, 0
+    for slot in slots(cron, time_zone, SAMPLE_FROM):
+        longest = max(longest, slot - last) if last is not None else longest
+        last, known = slot, known + 1
+        if (known >= SAMPLE and slot - SAMPLE_FROM > A_WEEK) or known >= MOST_SAMPLES:
+            break
+    return longest
 
 
 def slots(cron: str, time_zone: str, after: datetime) -> Iterator[datetime]:

@@ -103,6 +103,7 @@ QUIET = frozenset(
     }
 )
 """Reasons that come and go in every run: they stand in the condition, but nobody needs an Event of them."""
+        "NothingYet",
 
 
 def told(judgments: Sequence[Judgment], before: Status, type_: str = READY) -> list[Notice]:

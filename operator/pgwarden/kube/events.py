@@ -43,7 +43,7 @@ RECENT_SECONDS = 60.0
 TOLD = {
     "DatabaseCluster": ("Reachable", "DuplicateOf", "SlotsInUse"),
     "BackupStore": ("Writable",),
-    "BackupPolicy": (READY, "LastBackupSucceeded", "WALArchiving", "ObjectivesMet", "ArchiveSound"),
+    "BackupPolicy": (READY, "LastBackupSucceeded", "WALArchiving", "ObjectivesMet", "Recoverable", "ArchiveSound"),
 }
 """Kind -> conditions whose turns are told; Ready where a kind is not named."""
 

@@ -12,7 +12,7 @@ from pgwarden.clusters.access import Obstacle
 from pgwarden.jobs.plan import Notice, told
 from pgwarden.jobs.state import ABSENT, JobState
 from pgwarden.policies.looks import ARCHIVE_SOUND
-from pgwarden.policies.recoverable import OBJECTIVES_MET, Measured
+from pgwarden.policies.recoverable import OBJECTIVES_MET, RECOVERABLE, Measured
 from pgwarden.policies.resource import BackupPolicy
 from pgwarden.policies.runs import BACKING_UP, NOTHING_NEW, Run
 from pgwarden.policies.turns import Turn
@@ -21,7 +21,7 @@ from pgwarden.policies.wal import WAL_ARCHIVING, Archiver, wal_archiving
 LAST_BACKUP_SUCCEEDED = "LastBackupSucceeded"
 STUCK_SECONDS = 3600.0
 """A Job whose pod runs and that has not moved for so long is ended, unless the operator's configuration says else."""
-TOLD = (LAST_BACKUP_SUCCEEDED, WAL_ARCHIVING, OBJECTIVES_MET, ARCHIVE_SOUND)
+TOLD = (LAST_BACKUP_SUCCEEDED, WAL_ARCHIVING, OBJECTIVES_MET, RECOVERABLE, ARCHIVE_SOUND)
 """Conditions whose turns are told as Events."""
 
 

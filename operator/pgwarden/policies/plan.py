@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from pgwarden.api.conditions import Judgment, stalled
 from pgwarden.api.durations import parse_duration
@@ -26,12 +26,15 @@ from pgwarden.policies.judgments import (
 from pgwarden.policies.looks import Look, in_words, look_after, point
 from pgwarden.policies.lost import without_lost
 from pgwarden.policies.recoverable import Measured, calmed, earliest_point, latest_point, objectives, recoverable
+from pgwarden.policies.recovery_point import held_until, wanted_point
 from pgwarden.policies.resource import BackupPolicy, LastBackup, RecoverablePoint, ScheduleStatus
 from pgwarden.policies.runs import Run, RunType, newest
 from pgwarden.policies.turns import VERIFICATION, Turn, Turns, clocks, turns
 from pgwarden.policies.wal import archive_succeeded, archived_point, refreshed, wal_status
 
 LOOK_AGAIN_SECONDS = 60.0
+FIRST_BACKUP = timedelta(hours=1)
+"""How long the first one may take before it is said that nothing can be recovered, where no objective says it."""
 
 
 @dataclass
@@ -109,13 +112,13 @@ def concluded(
     if wal is not None and written != before.latest_recoverable:
         wal = refreshed(wal, observed.archiver)
     measured = observed.measured or measured_before(policy)
-    numbers, met = objectives(policy, latest, measured, now, pending=first_pending(policy, runs, now))
+    numbers, met = objectives(policy, runs, latest, measured, now, pending=first_pending(policy, runs, now))
     stuck = [run for run in runs if is_stuck(run, observed)]
     judgments = [
         *accepted,
         last_backup(runs, planned.waiting),
         met,
-        recoverable(earliest, latest, moments=archived is not None),
+        recoverable(policy, earliest, latest, moments=archived is not None),
         archiving(policy, observed, full, now),
         *([look.sound] if look.sound is not None else []),
     ]
@@ -195,7 +198,8 @@ def measured_before(policy: BackupPolicy) -> Measured | None:
 def first_pending(policy: BackupPolicy, runs: Sequence[Run], now: datetime) -> bool:
     """Whether it is too early to say that nothing can be recovered."""
     made = policy.metadata.creation_timestamp
-    young = made is not None and now - made < parse_duration(policy.spec.objectives.recovery_point)
+    asked = policy.spec.objectives.recovery_point
+    young = made is not None and now - made < (parse_duration(asked) if asked is not None else FIRST_BACKUP)
     return young and not any(run.finished for run in runs)
 
 
@@ -233,8 +237,9 @@ def again_after(
     seconds = [planned.seconds] if planned.seconds is not None else []
     still = [seconds_to_stuck(run, observed) for run in observed.runs]
     seconds += [left + 1.0 for left in still if left is not None]
-    if latest is not None:
-        missed = latest.time + parse_duration(policy.spec.objectives.recovery_point) - now
+    held = held_until(latest, observed.runs)
+    if held is not None:
+        missed = held + wanted_point(policy, observed.runs).most - now
         seconds.append(missed.total_seconds() + 1.0)
     if look.status.next_time is not None:
         seconds.append((look.status.next_time - now).total_seconds())

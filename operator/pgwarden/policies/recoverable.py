@@ -6,14 +6,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from pgwarden.api.conditions import Judgment, judge
+from pgwarden.api.conditions import Judgment, find, judge
 from pgwarden.api.durations import parse_duration
 from pgwarden.api.quantities import human_seconds
+from pgwarden.policies.recovery_point import WantedPoint, held_until, wanted_point
 from pgwarden.policies.resource import BackupPolicy, ObjectivesStatus, RecoverablePoint
 from pgwarden.policies.runs import Run
 
 OBJECTIVES_MET = "ObjectivesMet"
 RECOVERABLE = "Recoverable"
+WINDOW_LOST = "WindowLost"
 CALM = timedelta(minutes=1)
 """The newest recoverable moment moves all the time while WAL is archived: it is written no more often than this."""
 
@@ -56,34 +58,56 @@ def calmed(before: RecoverablePoint | None, after: RecoverablePoint | None) -> R
     return before
 
 
-def recoverable(earliest: RecoverablePoint | None, latest: RecoverablePoint | None, *, moments: bool) -> Judgment:
-    """The condition Recoverable; `moments` tells that WAL makes every moment between the two recoverable."""
+def recoverable(
+    policy: BackupPolicy, earliest: RecoverablePoint | None, latest: RecoverablePoint | None, *, moments: bool
+) -> Judgment:
+    """The condition Recoverable; `moments` tells that WAL makes every moment between the two recoverable.
+
+    That the window was open once, and from when to when, stands in it until there is another one.
+    """
+    before, told = policy.status, find(policy.status.conditions, RECOVERABLE)
     if earliest is None or latest is None:
-        return judge(RECOVERABLE, False, "NothingYet", "there is no restorable backup yet")
+        if told is not None and told.reason == WINDOW_LOST:
+            return judge(RECOVERABLE, False, WINDOW_LOST, told.message)
+        if before.earliest_recoverable is None or before.latest_recoverable is None:
+            return judge(RECOVERABLE, False, "NothingYet", "there is no restorable backup yet")
+        message = (
+            f"nothing can be brought back any more: before, moments from {shown(before.earliest_recoverable.time)}"
+            f" to {shown(before.latest_recoverable.time)} could be. ArchiveSound tells what became of the backups"
+        )
+        return judge(RECOVERABLE, False, WINDOW_LOST, message)
     between = "any moment" if moments else "the end of any backup"
     message = f"the data can be brought back to {between} since {shown(earliest.time)}"
     return judge(RECOVERABLE, True, "WindowOpen", message)
 
 
 def objectives(
-    policy: BackupPolicy, latest: RecoverablePoint | None, measured: Measured | None, now: datetime, *, pending: bool
+    policy: BackupPolicy,
+    runs: Sequence[Run],
+    latest: RecoverablePoint | None,
+    measured: Measured | None,
+    now: datetime,
+    *,
+    pending: bool,
 ) -> tuple[ObjectivesStatus, Judgment]:
     """The numbers and the condition ObjectivesMet. `pending` tells that the first backup may still be under way."""
-    point = parse_duration(policy.spec.objectives.recovery_point)
+    point = wanted_point(policy, runs)
     duration = parse_duration(policy.spec.objectives.recovery_time)
-    age = max(timedelta(), now - latest.time) if latest is not None else None
+    held = held_until(latest, runs)
+    age = max(timedelta(), now - held) if held is not None else None
     status = ObjectivesStatus(
-        recovery_point_seconds=int(point.total_seconds()),
+        recovery_point_seconds=int(point.most.total_seconds()),
         recovery_time_seconds=int(duration.total_seconds()),
         measured_recovery_seconds=round(measured.seconds) if measured is not None else None,
         measured_time=measured.time if measured is not None else None,
         measured_by=measured.name if measured is not None else "",
     )
-    return status, objectives_met(policy, latest, age, measured, pending=pending)
+    return status, objectives_met(policy, point, latest, age, measured, pending=pending)
 
 
 def objectives_met(
     policy: BackupPolicy,
+    point: WantedPoint,
     latest: RecoverablePoint | None,
     age: timedelta | None,
     measured: Measured | None,
@@ -97,26 +121,21 @@ def objectives_met(
             return judge(OBJECTIVES_MET, None, "FirstBackupPending", "the first backup has not ended yet")
         message = "nothing can be recovered: no backup has succeeded. LastBackupSucceeded says what keeps them"
         return judge(OBJECTIVES_MET, False, "NothingRecoverable", message)
-    if age > parse_duration(wanted.recovery_point):
-        message = (
-            f"the newest recoverable moment is {shown(latest.time)}, longer ago than recoveryPoint allows"
-            f" ({wanted.recovery_point}). LastBackupSucceeded and WALArchiving say why"
-        )
+    if age > point.most:
+        why = point.too_tight or "LastBackupSucceeded and WALArchiving say why"
+        message = f"the newest recoverable moment is {shown(latest.time)}, longer ago than {point.words}. {why}"
         return judge(OBJECTIVES_MET, False, "RecoveryPointMissed", message)
     if measured is None:
         message = (
-            f"what could be lost is less than recoveryPoint ({wanted.recovery_point}); how long a restore takes is"
-            " not known: none of this cluster was done yet. Restore it into a new instance once"
+            f"what could be lost is less than {point.words}; how long a restore takes is not known: none of this"
+            " cluster was done yet. Restore it into a new instance once"
         )
         return judge(OBJECTIVES_MET, None, "RecoveryTimeUnknown", message)
     took = f"the restore {measured.name} took {human_seconds(measured.seconds)} on {shown(measured.time)}"
     if measured.seconds > parse_duration(wanted.recovery_time).total_seconds():
         message = f"{took}, and recoveryTime is {wanted.recovery_time}"
         return judge(OBJECTIVES_MET, False, "RecoveryTimeMissed", message)
-    message = (
-        f"what could be lost is less than recoveryPoint ({wanted.recovery_point}); {took}, less than recoveryTime"
-        f" ({wanted.recovery_time})"
-    )
+    message = f"what could be lost is less than {point.words}; {took}, less than recoveryTime ({wanted.recovery_time})"
     return judge(OBJECTIVES_MET, True, "Met", message)
 
 

@@ -123,8 +123,10 @@ class Verification(Model):
 class Objectives(Model):
     """What the backups are for; judged all the time."""
 
-    recovery_point: Duration = "1h"
-    """How much may be lost at most: the age of the newest recoverable moment."""
+    recovery_point: Duration | None = None
+    """How much may be lost at most: the age of the newest recoverable moment. Without it what the policy can keep: an
+    hour with WAL; else one and a half times the time between two backups, or that and what the longest of them takes.
+    """
     recovery_time: Duration = "30m"
     """How long a restore may take; judged by restores that were done."""
 

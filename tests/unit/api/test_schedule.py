@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from pgwarden.api.schedule import Schedule, ScheduleError, schedule_for, slots, spacing
+from pgwarden.api.schedule import Schedule, ScheduleError, longest_spacing, schedule_for, slots, spacing
 
 CRONS = [
     "* * * * *",
@@ -117,3 +117,19 @@ def test_a_clock_that_was_ahead_is_not_believed_but_a_little_early_counts_as_run
 def test_what_cannot_be_understood_is_said(cron: str, zone: str, message: str) -> None:
     with pytest.raises(ScheduleError, match=message):
         schedule_for(cron, zone, "uid")
+
+
+@pytest.mark.parametrize(
+    ("cron", "hours"),
+    [
+        ("0 * * * *", 1),
+        ("30 1 * * *", 24),
+        ("*/5 * * * *", 5 / 60),
+        ("0 9-17 * * 1-5", 64),
+        ("*/5 9-17 * * 1-5", 64 - 55 / 60),
+        ("0 4 * * 0", 7 * 24),
+        ("0 0 1 * *", 31 * 24),
+    ],
+)
+def test_the_longest_way_from_one_slot_to_the_next_is_known(cron: str, hours: float) -> None:
+    assert longest_spacing(cron, "UTC") == timedelta(hours=hours)

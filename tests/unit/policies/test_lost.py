@@ -15,7 +15,7 @@ from pgwarden.policies.plan import PolicyPlan, plan
 from pgwarden.policies.resource import BackupPolicy, CatalogueStatus
 from pgwarden.policies.runs import Run, RunType
 from tests.support.objects import NOW, ended_job, said, success
-from tests.unit.policies.bodies import after, done, full, settled, streaming
+from tests.unit.policies.bodies import after, done, full, policy, settled, streaming
 
 HOUR, MINUTE = timedelta(hours=1), timedelta(minutes=1)
 OLD, NEW = full(NOW - 33 * HOUR, "old"), full(NOW - 9 * HOUR, "new")
@@ -55,6 +55,26 @@ def test_a_look_takes_promises_back_and_has_a_full_taken(left: Run | None, promi
     assert "new cannot be restored any more" in turn.why
     assert said(later.judgments, "Recoverable")[0] == str(promised)
     assert said(later.judgments, "LastBackupSucceeded")[0] == "True"
+
+
+def test_that_nothing_can_be_brought_back_any_more_is_told_once_with_what_it_was() -> None:
+    before, lost = looked_at(report(None))
+    (told,) = [notice for notice in lost.notices if notice.reason == "WindowLost"]
+    assert told.warning
+    assert "moments from 2026-11-23 03:01:00 UTC to 2026-11-23 03:01:00 UTC could be" in told.message
+    gone = after(lost, before)
+    still = plan(gone, ObservedPolicy(runs=RUNS, archiver=streaming()), NOW + MINUTE)
+    assert said(still.judgments, "Recoverable") == ("False", "WindowLost")
+    assert [notice for notice in still.notices if notice.reason == "WindowLost"] == []
+    again = [*RUNS, full(NOW + 2 * MINUTE, "again")]
+    mended = plan(after(still, gone), ObservedPolicy(runs=again, archiver=streaming()), NOW + 4 * MINUTE)
+    (told,) = [notice for notice in mended.notices if notice.reason == "WindowOpen"]
+    assert not told.warning
+    assert "since 2026-11-23 12:03:00 UTC" in told.message
+
+
+def test_that_there_is_no_backup_yet_is_no_event() -> None:
+    assert "NothingYet" not in [notice.reason for notice in plan(policy(), ObservedPolicy(), NOW).notices]
 
 
 def test_what_the_archive_holds_promises_as_before() -> None:

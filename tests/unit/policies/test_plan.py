@@ -15,7 +15,7 @@ from pgwarden.policies.looks import look_job
 from pgwarden.policies.plan import plan
 from pgwarden.policies.recoverable import Measured
 from pgwarden.policies.resource import BackupPolicy
-from pgwarden.policies.runs import RunType, run_of
+from pgwarden.policies.runs import Run, RunType, run_of
 from pgwarden.policies.turns import NEW_FULL_REASONS
 from tests.support.objects import (
     IN_FORCE,
@@ -277,6 +277,69 @@ def test_objectives_are_judged_with_their_numbers(
     )
     result = plan(before, ObservedPolicy(runs=runs, measured=measured, **more), now)
     assert said(result.judgments, "ObjectivesMet") == expected
+
+
+HOURLY_ON_THE_HOUR = {"full": DAILY, "incremental": {"schedule": "0 * * * *"}}
+
+
+@pytest.mark.parametrize(
+    ("schedules", "asked", "age", "expected"),
+    [
+        # Between two hourly incrementals an hour passes, and the time that the second one takes.
+        (HOURLY_ON_THE_HOUR, {}, HOUR + timedelta(minutes=20), "Met"),
+        (HOURLY_ON_THE_HOUR, {}, 1.5 * HOUR, "Met"),
+        (HOURLY_ON_THE_HOUR, {}, 1.5 * HOUR + timedelta(seconds=1), "RecoveryPointMissed"),
+        (HOURLY_ON_THE_HOUR, {"recoveryPoint": "1h"}, HOUR + timedelta(minutes=1), "RecoveryPointMissed"),
+        ({"full": DAILY}, {}, 36 * HOUR, "Met"),
+        ({"full": DAILY}, {}, 36 * HOUR + timedelta(seconds=1), "RecoveryPointMissed"),
+        ({"logical": {"schedule": "0 4 * * 0"}}, {}, 10 * 24 * HOUR, "Met"),
+        # From Friday's last to Monday's first.
+        ({"full": {"schedule": "0 9-17 * * 1-5"}}, {}, 64 * HOUR, "Met"),
+    ],
+)
+def test_without_an_objective_a_policy_is_judged_by_what_its_schedules_can_keep(
+    schedules: dict[str, Any], asked: dict[str, str], age: timedelta, expected: str
+) -> None:
+    last = done(RunType.LOGICAL if "logical" in schedules else RunType.FULL, NOW - age - timedelta(minutes=1))
+    before = policy(schedules=schedules, objectives={"recoveryTime": "30m", **asked})
+    result = plan(before, ObservedPolicy(runs=[last], measured=MEASURED), NOW)
+    assert said(result.judgments, "ObjectivesMet")[1] == expected
+
+
+def test_a_full_that_takes_long_keeps_incrementals_waiting_and_misses_nothing() -> None:
+    """The incremental of one o'clock, then three hours of a full, in which no incremental is taken."""
+    slow = full(NOW - 24 * HOUR, ended=NOW - 21 * HOUR, holds=NOW - 21 * HOUR)
+    before_it = done(RunType.INCREMENTAL, NOW - 4 * HOUR, ended=NOW - 4 * HOUR, holds=NOW - 4 * HOUR)
+    runs = [slow, before_it, running(RunType.FULL, NOW - 3 * HOUR)]
+    before = settled(schedules=HOURLY_ON_THE_HOUR)
+    for now, reason in ((NOW, "Met"), (NOW + timedelta(seconds=1), "RecoveryPointMissed")):
+        judgments = plan(before, ObservedPolicy(runs=runs, measured=MEASURED), now).judgments
+        assert said(judgments, "ObjectivesMet")[1] == reason
+
+
+def test_an_objective_that_backups_cannot_keep_is_told_with_what_can() -> None:
+    before = settled(schedules=HOURLY_ON_THE_HOUR, objectives={"recoveryPoint": "1h"})
+    result = plan(before, ObservedPolicy(runs=[full(NOW - 2 * HOUR)], measured=MEASURED), NOW)
+    (met,) = [each for each in result.judgments if each.type == "ObjectivesMet"]
+    assert "up to 1h lie between two of them. Archive WAL (wal.enabled)" in met.message
+    wide = settled(schedules=HOURLY_ON_THE_HOUR, objectives={"recoveryPoint": "90m"})
+    result = plan(wide, ObservedPolicy(runs=[full(NOW - 2 * HOUR)], measured=MEASURED), NOW)
+    (met,) = [each for each in result.judgments if each.type == "ObjectivesMet"]
+    assert "LastBackupSucceeded and WALArchiving say why" in met.message
+
+
+@pytest.mark.parametrize(("lost", "reason"), [(False, "Met"), (True, "RecoveryPointMissed")])
+def test_on_an_idle_database_nothing_new_is_nothing_to_lose(lost: bool, reason: str) -> None:
+    """Until the full that the skipped incrementals would have stood on cannot be restored any more."""
+    good = full(NOW - 9 * HOUR)
+    skipped = [
+        Run(name=f"skipped-{hours}", type=RunType.INCREMENTAL, made=NOW - hours * HOUR, finished=True, skipped=True)
+        for hours in (2, 1)
+    ]
+    gone = [full(NOW - 8 * HOUR, restorable=False, lost=True)] if lost else []
+    result = plan(settled(), ObservedPolicy(runs=[good, *gone, *skipped], measured=MEASURED), NOW)
+    assert said(result.judgments, "ObjectivesMet")[1] == reason
+    assert result.status.latest_recoverable.time == good.holds  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize(
