@@ -64,6 +64,8 @@ class WorkProgress(Model):
     """The same for people: 42%, or what is done where nobody knows of how much."""
     detail: Annotated[str, Field(max_length=256)] = ""
     """What else is worth knowing."""
+    moved_time: datetime | None = None
+    """When step or done last moved."""
 
 
 class WorkStatus(Status):

@@ -79,7 +79,7 @@ def plan(backup: DatabaseBackup, observed: ObservedBackup, now: datetime) -> Bac
     if decision.verdict == Verdict.START:
         return start(backup, status, decision, observed)
     if decision.verdict == Verdict.WAIT:
-        running = with_progress(status, observed.progress)
+        running = with_progress(status, observed.progress, now)
         reason = "BackingUp" if observed.job.phase == JobPhase.RUNNING else decision.reason
         message = decision.message or f"Job {observed.job.name} backs the cluster up"
         return said(backup, running, in_progress(reason, message), WAIT_SECONDS)

@@ -56,10 +56,12 @@ def conclude(plan: Plan, before: Status, *, generation: int, now: datetime) -> S
     return plan.status.model_copy(update={"conditions": conditions, "observed_generation": generation})
 
 
-def with_progress(status: WorkStatusType, progress: Progress | None) -> WorkStatusType:
+def with_progress(status: WorkStatusType, progress: Progress | None, now: datetime) -> WorkStatusType:
     """`status` with the progress an agent told; judged at once, rounded so that little changes write nothing."""
     if progress is None:
         return status
+    before = status.progress
+    same = before is not None and (before.step, before.done) == (progress.step[:63], progress.done)
     percent = max(0, min(100, progress.done * 100 // progress.total)) if progress.total else 0
     shown = WorkProgress(
         step=progress.step[:63],
@@ -69,6 +71,7 @@ def with_progress(status: WorkStatusType, progress: Progress | None) -> WorkStat
         percent=percent,
         text=f"{percent}%" if progress.total else counted(progress),
         detail=progress.detail[:256],
+        moved_time=before.moved_time if same and before is not None else now.replace(microsecond=0),
     )
     return status.model_copy(update={"progress": shown})
 
@@ -100,10 +103,10 @@ QUIET = frozenset(
         "NotObservedYet",
         "ClusterNotObserved",
         "StoreNotProbed",
+        "NothingYet",
     }
 )
 """Reasons that come and go in every run: they stand in the condition, but nobody needs an Event of them."""
-        "NothingYet",
 
 
 def told(judgments: Sequence[Judgment], before: Status, type_: str = READY) -> list[Notice]:

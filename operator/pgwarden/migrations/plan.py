@@ -124,7 +124,7 @@ def plan_alone(migration: DatabaseMigration, observed: ObservedMigration, now: d
         status = status.model_copy(update={"attempts": [], "tried_digest": wanted, **unknown})
     decision = decide(status.attempts, observed.job, now=now)
     status = status.model_copy(update={"attempts": decision.attempts})
-    return by_decision(migration, status, decision, observed, wanted)
+    return by_decision(migration, status, decision, observed, wanted, now)
 
 
 def by_decision(
@@ -133,12 +133,13 @@ def by_decision(
     decision: Decision,
     observed: ObservedMigration,
     wanted: str,
+    now: datetime,
 ) -> MigrationPlan:
     """The plan for a migration whose run is due, under way or ended."""
     if decision.verdict == Verdict.START:
         return start(migration, status, decision, observed, wanted)
     if decision.verdict == Verdict.WAIT:
-        running = with_progress(status, observed.progress)
+        running = with_progress(status, observed.progress, now)
         message = decision.message or f"migrations run as Job {observed.job.name}"
         reason = "Migrating" if observed.job.phase == JobPhase.RUNNING else decision.reason
         return said(migration, running, in_progress(reason, message), WAIT_SECONDS)

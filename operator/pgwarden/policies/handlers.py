@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 from pgwarden.archiving.board import ArchiverBoard
@@ -32,7 +31,8 @@ from pgwarden.policies.plan import PolicyPlan, plan
 from pgwarden.policies.render import backup as backup_of
 from pgwarden.policies.render import look
 from pgwarden.policies.resource import BackupPolicy
-from pgwarden.policies.runs import Run, RunType, newest, run_of
+from pgwarden.policies.runs import RunType, newest, run_of
+from pgwarden.policies.stalls import StallWatch
 from pgwarden.policies.surroundings import (
     concerns,
     elder_twin,
@@ -50,28 +50,6 @@ from pgwarden.stores.resource import BackupStore
 
 REFUSED_RETRY_SECONDS = 60.0
 NAMED_IN = {"DatabaseCluster": "clusterRef", "BackupStore": "storeRef"}
-
-
-class StallWatch:
-    """For how long each run has not moved, by a clock that never jumps."""
-
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self.clock = clock
-        self._seen: dict[tuple[str, str], tuple[int, str, float]] = {}
-
-    def unmoved(self, namespace: str, runs: Sequence[Run]) -> dict[str, float]:
-        """Name -> seconds since its progress last moved, as far as this process has seen."""
-        found = {}
-        for run in runs:
-            key = (namespace, run.name)
-            if run.finished:
-                self._seen.pop(key, None)
-                continue
-            before = self._seen.get(key)
-            if before is None or before[:2] != (run.progress, run.reason):
-                before = self._seen[key] = (run.progress, run.reason, self.clock())
-            found[run.name] = self.clock() - before[2]
-        return found
 
 
 class PolicyController:
@@ -171,7 +149,7 @@ class PolicyController:
         attempts = open_attempts(policy)
         return ObservedPolicy(
             runs=runs,
-            unmoved=self.stalls.unmoved(namespace, runs),
+            unmoved=self.stalls.unmoved(namespace, runs, context.clock(), context.config.backup_stuck_after),
             stuck_after=context.config.backup_stuck_after,
             obstacle=await self.obstacle(policy, cluster, store, namespace),
             twin=elder_twin(policy, all_of(self.context, BackupPolicy, namespace)),

@@ -67,6 +67,8 @@ class Run:
     """How many backups a restore of it needs."""
     progress: int = 0
     """How much of it is done, while it runs."""
+    moved: datetime | None = None
+    """When that last moved, or the attempt began, as its status tells; None while it does not run."""
     job: str = ""
     """The Job of the attempt that is under way."""
 
@@ -109,6 +111,7 @@ def run_of(backup: DatabaseBackup) -> Run:
         parent=status.parent,
         chain_length=status.chain_length or 1,
         progress=status.progress.done if status.progress is not None else 0,
+        moved=moved(backup),
         job=open_job(status.attempts),
     )
 
@@ -125,9 +128,24 @@ def archive_id_of(location: str) -> str:
     return parts[-3] if len(parts) > 2 else ""
 
 
+def open_attempt(attempts: Sequence[Attempt]) -> Attempt | None:
+    """The attempt that has not ended, if there is one."""
+    return attempts[-1] if attempts and attempts[-1].completion_time is None else None
+
+
 def open_job(attempts: Sequence[Attempt]) -> str:
     """Name of the Job of the attempt that has not ended; empty when there is none."""
-    return attempts[-1].job if attempts and attempts[-1].completion_time is None else ""
+    attempt = open_attempt(attempts)
+    return attempt.job if attempt is not None else ""
+
+
+def moved(backup: DatabaseBackup) -> datetime | None:
+    """When the attempt that has not ended was seen to move: it began, or told progress since."""
+    attempt, progress = open_attempt(backup.status.attempts), backup.status.progress
+    if attempt is None:
+        return None
+    told = progress.moved_time if progress is not None else None
+    return max(attempt.start_time, told) if told is not None else attempt.start_time
 
 
 def newest(runs: Iterable[Run], *types: RunType) -> Run | None:

@@ -90,7 +90,7 @@ def plan(request: RestoreRequest, observed: ObservedRestore, now: datetime) -> R
     if decision.verdict == Verdict.START:
         return start(request, status, decision, observed, now)
     if decision.verdict == Verdict.WAIT:
-        status = with_steps(request, with_progress(status, observed.progress), observed)
+        status = with_steps(request, with_progress(status, observed.progress, now), observed)
         reason = "Restoring" if observed.job.phase == JobPhase.RUNNING else decision.reason
         at = f", step {status.step}" if status.step else ""
         message = decision.message or f"Job {observed.job.name} restores the backup{at}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -41,12 +42,21 @@ def test_the_generation_is_recorded_also_when_nothing_else_changes() -> None:
 
 def test_progress_is_shown_within_its_bounds() -> None:
     told_ = Progress(nonce="n", step="s" * 99, done=7, total=3, unit="u" * 99, detail="d" * 999)
-    shown = with_progress(backup().status, told_).progress
+    shown = with_progress(backup().status, told_, NOW).progress
     assert shown is not None
     assert (len(shown.step), len(shown.unit), len(shown.detail), shown.percent) == (63, 63, 256, 100)
-    unknown = with_progress(backup().status, Progress(nonce="n", step="s", done=7)).progress
+    unknown = with_progress(backup().status, Progress(nonce="n", step="s", done=7), NOW).progress
     assert unknown is not None
     assert unknown.percent == 0
+
+
+def test_it_is_known_when_progress_last_moved() -> None:
+    minute = timedelta(minutes=1)
+    first = with_progress(backup().status, Progress(nonce="n", step="s", done=7), NOW)
+    still = with_progress(first, Progress(nonce="n", step="s", done=7, detail="another one"), NOW + minute)
+    moved = with_progress(still, Progress(nonce="n", step="s", done=8), NOW + 2 * minute)
+    times = [status.progress.moved_time for status in (first, still, moved) if status.progress is not None]
+    assert times == [NOW, NOW, NOW + 2 * minute]
 
 
 @pytest.mark.parametrize(
@@ -60,7 +70,7 @@ def test_progress_is_shown_within_its_bounds() -> None:
     ],
 )
 def test_progress_says_for_people_what_it_counts(progress: dict[str, Any], text: str) -> None:
-    shown = with_progress(backup().status, Progress(nonce="n", step="s", **progress)).progress
+    shown = with_progress(backup().status, Progress(nonce="n", step="s", **progress), NOW).progress
     assert shown is not None
     assert shown.text == text
 

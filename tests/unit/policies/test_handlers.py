@@ -20,9 +20,9 @@ from pgwarden.jobs.task import TASK_ANNOTATION
 from pgwarden.kube.client import KubeError
 from pgwarden.kube.context import OperatorContext
 from pgwarden.kube.key import Key
-from pgwarden.policies.handlers import PolicyController, StallWatch
+from pgwarden.policies.handlers import PolicyController
 from pgwarden.policies.judgments import STUCK_SECONDS
-from pgwarden.policies.runs import RunType
+from pgwarden.policies.stalls import StallWatch
 from tests.support.api_objects import ApiServer
 from tests.support.context import operator_context
 from tests.support.loopback import Loopback, loopback, refusal
@@ -37,7 +37,7 @@ from tests.support.objects import (
     observed_cluster,
     restore_request,
 )
-from tests.unit.policies.bodies import gap, policy, running, streaming
+from tests.unit.policies.bodies import gap, policy, streaming
 
 KEY = Key("BackupPolicy", NAMESPACE, "operational")
 UID = "uid-of-operational"
@@ -252,6 +252,27 @@ async def test_a_backup_that_does_not_get_on_loses_its_job_and_keeps_its_object(
     assert name in it.backups
 
 
+async def test_an_operator_that_is_restarted_every_few_minutes_ends_a_stuck_backup_all_the_same(it: World) -> None:
+    await it.look()
+    (name,) = it.backups
+    began = it.now
+    passed = [0.0]
+    while ("jobs", "the-job") in it.server.objects or it.now == began:
+        it.controller.stalls = StallWatch(lambda: passed[0])
+        status = {
+            "attempts": [attempt(job="the-job") | {"startTime": began.isoformat()}],
+            "conditions": [condition("Ready", "False", "BackingUp")],
+        }
+        kept = it.server.keep("databasebackups", name, {**it.backups[name], "status": status})
+        it.context.cache.put(Key("DatabaseBackup", NAMESPACE, name), kept)
+        it.server.keep("jobs", "the-job", {"metadata": {"uid": "uid-of-the-job"}})
+        for passed[0] in (0.0, 200.0, 240.0):
+            await it.look()
+        it.now += timedelta(minutes=5)
+        assert it.now < began + timedelta(seconds=STUCK_SECONDS) + timedelta(minutes=15)
+    assert it.now > began + timedelta(seconds=STUCK_SECONDS)
+
+
 async def test_objects_whose_time_is_over_go(it: World) -> None:
     await it.look()
     (name,) = it.backups
@@ -327,14 +348,3 @@ async def test_the_recovery_point_that_is_exported_lies_before_a_gap(it: World, 
         "pgwarden_backup_recovery_point_timestamp_seconds", {"namespace": NAMESPACE, "policy": "operational"}
     )
     assert point == (NOW if missing else it.now - timedelta(seconds=4)).timestamp()
-
-
-def test_a_run_that_moves_is_not_stuck_and_the_clock_of_the_wall_does_not_matter() -> None:
-    passed = [0.0]
-    watch = StallWatch(lambda: passed[0])
-    run = running(RunType.FULL, NOW, "a")
-    assert watch.unmoved(NAMESPACE, [run]) == {"a": 0.0}
-    passed[0] = 3000.0
-    assert watch.unmoved(NAMESPACE, [run]) == {"a": 3000.0}
-    moved = running(RunType.FULL, NOW, "a", reason="Finishing")
-    assert watch.unmoved(NAMESPACE, [moved]) == {"a": 0.0}
