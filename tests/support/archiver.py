@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from pgwarden.api.wal import SEGMENT_NAME, parse_lsn, segment_start, timeline_of
@@ -51,7 +51,7 @@ def archiver_settings(store: StoreLocation, *endpoints: DatabaseAddress, **chang
 class ArchiverProcess:
     """`pgwarden archive-wal` with a settings file."""
 
-    def __init__(self, settings: ArchiverSettings, folder: Path) -> None:
+    def __init__(self, settings: ArchiverSettings, folder: Path, environment: Mapping[str, str] | None = None) -> None:
         number = next(_numbers)
         self.file = folder / f"settings-{number}.json"
         self.port = free_port()
@@ -61,7 +61,7 @@ class ArchiverProcess:
             command = [sys.executable, "-m", "pgwarden", "archive-wal", "--settings", self.file, "--port", self.port]
             self.process = subprocess.Popen(
                 ["setpriv", "--pdeathsig", "KILL", *map(str, command)],
-                env={**os.environ, "PYTHONPATH": str(ROOT / "operator")},
+                env={**os.environ, "PYTHONPATH": str(ROOT / "operator"), **(environment or {})},
                 stdout=output,
                 stderr=output,
             )

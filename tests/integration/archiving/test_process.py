@@ -4,33 +4,26 @@ from __future__ import annotations
 
 import json
 import urllib.error
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from psycopg import sql
 
-from pgwarden.archiving.contract import ArchiverState
+from pgwarden.archiving.contract import ArchiverReport, ArchiverState
 from pgwarden.jobs.files import ClaimLocation, StoreLocation
 from tests.integration.archiving.test_archive import Start, write
-from tests.support.archiver import archiver_settings, check_archive, runs
+from tests.support.archiver import ArchiverProcess, archived, archiver_settings, check_archive, runs
+from tests.support.clocks import WrongClock
 from tests.support.postgres import PostgresServer
+from tests.support.roles import PASSWORD, role_of_script
 from tests.support.s3 import SECRET_KEY, S3Server
-
-SCRIPT = Path(__file__).parents[3] / "docs" / "sql" / "backup-role.sql"
-PASSWORD = "a password that stands in no log"
 
 
 def test_the_role_of_the_script_is_enough(server: PostgresServer, claim: StoreLocation, archive: Start) -> None:
-    copy = server.folder / "backup-role.sql"
-    copy.write_text(SCRIPT.read_text())
-    role = "backs up"
-    arguments = ["-v", "ON_ERROR_STOP=1", "-v", f"role={role}", "-f", str(copy)]
-    server.tool("psql", *arguments, environment=server.environment())
-    with server.connect() as connection:
-        statement = sql.SQL("ALTER ROLE {} PASSWORD {}").format(sql.Identifier(role), sql.Literal(PASSWORD))
-        connection.execute(statement)
-    archiver = archive(archiver_settings(claim, server.address(user=role, password=PASSWORD)))
+    archiver = archive(archiver_settings(claim, role_of_script(server, "backup", "backs up")))
     write(server)
     archiver.wait_until_it_holds(server)
     report = archiver.wait_for(lambda report: bool(report.slot and report.slot.active), "the slot is not in use")
@@ -96,3 +89,33 @@ def test_metrics_probes_and_what_is_not_there(server: PostgresServer, claim: Sto
         archiver.get("/nothing")
     assert missing.value.code == 404
     missing.value.close()
+
+
+def recovers(moment: datetime) -> Callable[[ArchiverReport], bool]:
+    """Whether an archive leads beyond that moment."""
+    return lambda report: report.recovery_point_time is not None and report.recovery_point_time > moment
+
+
+def test_a_clock_that_jumps_neither_stops_the_archiver_nor_has_it_do_anything_twice(
+    server: PostgresServer, claim: StoreLocation, tmp_path: Path
+) -> None:
+    clock = WrongClock(tmp_path)
+    archiver = ArchiverProcess(archiver_settings(claim, server.address()), tmp_path, clock.environment)
+    try:
+        for offset in (timedelta(), timedelta(days=2), timedelta(days=-3), timedelta()):
+            clock.set(f"{offset.total_seconds():+.0f}")
+            write(server)
+            report = archiver.wait_until_it_holds(server)
+            now = datetime.now(UTC)
+            assert abs(report.time - now - offset) < timedelta(minutes=2)
+            assert (report.state, report.gaps) == (ArchiverState.STREAMING, [])
+            # Moments are the server's, and how old they are is measured by a clock that does not jump.
+            report = archiver.wait_for(recovers(now), "the recovery point stood still")
+            assert report.recovery_point_time is not None
+            assert abs(report.recovery_point_time - datetime.now(UTC)) < timedelta(minutes=2)
+            assert report.lag_seconds is not None and report.lag_seconds < 60
+        assert archiver.end() == 0
+    finally:
+        archiver.kill()
+    assert len(runs(claim)) == 1
+    assert check_archive(claim, server) == len(archived(claim))
