@@ -11,10 +11,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from pgwarden.backups.record import Database, Extension, RuleFile, Server, Setting
+from pgwarden.backups.record import Database, DatabaseFacts, Extension, RuleFile, Server, Setting
 from pgwarden.jobs.errors import TaskError
 from pgwarden.jobs.files import DatabaseAddress
 from pgwarden.postgres.connection import Connection, connect, server_version
+from pgwarden.postgres.databases import ServerDatabase, list_databases
 from pgwarden.postgres.statements import PermissionDenied, query
 
 OPERATION = "backup"
@@ -37,7 +38,7 @@ def take_inventory(address: DatabaseAddress, check_stop: Callable[[], None]) -> 
     with connect(address, OPERATION) as connection:
         facts = query(connection, "server_facts")[0]
         names = {int(oid): str(name) for oid, name in query(connection, "tablespaces")}
-        databases = query(connection, "databases")
+        known = list_databases(connection)
         server = Server(
             version=server_version(connection),
             version_num=connection.info.server_version,
@@ -53,9 +54,9 @@ def take_inventory(address: DatabaseAddress, check_stop: Callable[[], None]) -> 
             hba=_rule_file(connection, "hba_rules", hba_line),
             ident=_rule_file(connection, "ident_mappings", ident_line),
         )
-    for row in databases:
+    for each in known:
         check_stop()
-        server.databases.append(_database(address, row))
+        server.databases.append(_database(address, each))
     return Inventory(system_identifier=str(facts[1]), tablespace_names=names, server=server)
 
 
@@ -88,24 +89,14 @@ def _rule_file(connection: Connection, statement: str, line: Callable[[tuple[Any
         return RuleFile(readable=False, why_not=f"{str(denied).strip()}; {RULES_REMEDY}")
 
 
-def _database(address: DatabaseAddress, row: tuple[Any, ...]) -> Database:
-    name, oid, encoding, provider, collate, ctype, locale, version, size, allowed = row
-    database = Database(
-        name=name,
-        oid=oid,
-        encoding=encoding,
-        locale_provider=provider,
-        collate=collate,
-        ctype=ctype,
-        locale=locale,
-        collation_version=version,
-        size_bytes=size,
-    )
-    if not allowed:
+def _database(address: DatabaseAddress, known: ServerDatabase) -> Database:
+    facts = {name: getattr(known, name) for name in DatabaseFacts.model_fields}
+    database = Database(oid=known.oid, **facts)
+    if not (known.allows_connections and known.lets_us_in):
         database.why_no_extensions = "connections to it are not allowed"
         return database
     try:
-        with connect(address, OPERATION, database=name) as connection:
+        with connect(address, OPERATION, database=known.name) as connection:
             rows = query(connection, "extensions")
     except (TaskError, PermissionDenied) as error:
         database.why_no_extensions = str(error)

@@ -114,11 +114,10 @@ class Extension(RecordModel):
     version: str
 
 
-class Database(RecordModel):
-    """One database of the cluster."""
+class DatabaseFacts(RecordModel):
+    """What every record tells of a database: what it takes to make it anew, and how large it was."""
 
     name: str
-    oid: int
     encoding: str
     locale_provider: str
     """libc, icu or builtin."""
@@ -129,7 +128,13 @@ class Database(RecordModel):
     collation_version: str | None = None
     """Version the database's text was sorted with."""
     size_bytes: int | None = None
-    """None where the role may not ask."""
+    """On the server's disk, indexes included; None where the role may not ask."""
+
+
+class Database(DatabaseFacts):
+    """One database of the cluster."""
+
+    oid: int
     extensions: list[Extension] | None = None
     """None where the role could not connect."""
     why_no_extensions: str = ""

@@ -12,17 +12,18 @@ from functools import partial
 from pathlib import Path
 from typing import IO, cast
 
-from pgwarden.backups.record import Extension, StoredObject
+from pgwarden.backups.record import DatabaseFacts, Extension, StoredObject
 from pgwarden.jobs.agent import AgentContext
 from pgwarden.jobs.errors import TaskError
 from pgwarden.jobs.tools import environment
 from pgwarden.logical.contract import LogicalBackupTask
 from pgwarden.logical.pieces import Pieces
 from pgwarden.logical.record import DatabaseDump, DumpFormat
-from pgwarden.logical.selection import Database, dump_options
+from pgwarden.logical.selection import dump_options
 from pgwarden.logical.tool_run import ToolFailed, ToolRun
 from pgwarden.logical.trouble import dump_failed
 from pgwarden.postgres.client_files import ClientFiles
+from pgwarden.postgres.databases import ServerDatabase
 from pgwarden.postgres.snapshot import Blockers, Snapshot, exported_snapshot
 from pgwarden.storage import layout
 from pgwarden.storage.objects import Packing, write_object
@@ -112,7 +113,7 @@ class Share:
 
 def dump_database(
     task: LogicalBackupTask,
-    database: Database,
+    database: ServerDatabase,
     number: int,
     tools: Tools,
     place: Place,
@@ -137,15 +138,8 @@ def dump_database(
     finally:
         blockers.close()
     return DatabaseDump(
-        name=database.name,
+        **{name: getattr(database, name) for name in DatabaseFacts.model_fields},
         owner=database.owner,
-        encoding=database.encoding,
-        locale_provider=database.locale_provider,
-        collate=database.collate,
-        ctype=database.ctype,
-        locale=database.locale,
-        collation_version=database.collation_version,
-        size_bytes=database.size_bytes,
         extensions=[Extension(name=name, version=version) for name, version in snapshot.extensions],
         snapshot_time=snapshot.time,
         snapshot_lsn=snapshot.lsn,

@@ -18,9 +18,10 @@ from pgwarden.logical.by_hand import restore_script
 from pgwarden.logical.contract import LogicalBackupTask
 from pgwarden.logical.dump import OPERATION, Place, Share, Tools, dump_database, dump_globals
 from pgwarden.logical.record import DatabaseDump, LogicalRecord, LogicalServer
-from pgwarden.logical.selection import Database, chosen, dump_options
+from pgwarden.logical.selection import chosen, dump_options
 from pgwarden.postgres.client_files import client_files
 from pgwarden.postgres.connection import connect, refuse_old_server, server_version
+from pgwarden.postgres.databases import ServerDatabase, list_databases
 from pgwarden.postgres.statements import PermissionDenied, query
 from pgwarden.storage import layout
 from pgwarden.storage.encryption import parse_recipients
@@ -34,7 +35,7 @@ class Seen:
 
     server: LogicalServer
     system_identifier: str
-    databases: list[Database]
+    databases: list[ServerDatabase]
 
 
 def take_logical_backup(task: LogicalBackupTask, store: Store, location: str, context: AgentContext) -> LogicalRecord:
@@ -113,10 +114,10 @@ def look(task: LogicalBackupTask) -> Seen:
             version_text=text,
             from_standby=standby,
         )
-        return Seen(server, identifier, [Database(*row) for row in query(connection, "dumpable_databases")])
+        return Seen(server, identifier, list_databases(connection))
 
 
-def share(databases: list[Database], number: int) -> Share:
+def share(databases: list[ServerDatabase], number: int) -> Share:
     """The part of the work that one of the databases is."""
     sizes = [database.size_bytes or 1 for database in databases]
     return Share(before=sum(sizes[:number]), own=sizes[number], total=sum(sizes))

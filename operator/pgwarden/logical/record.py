@@ -12,7 +12,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from pgwarden.backups.record import BackupId, Extension, Record, RecordModel, StoredObject, read_as
+from pgwarden.backups.record import BackupId, DatabaseFacts, Extension, Record, RecordModel, StoredObject, read_as
 
 NO_COMMON_MOMENT = (
     "each database is consistent in itself, at its snapshot time; there is no moment at which all of them are:"
@@ -29,22 +29,10 @@ class DumpFormat(StrEnum):
     """A tar archive of the folder that pg_dump wrote; unpacked, pg_restore reads it with several jobs."""
 
 
-class DatabaseDump(RecordModel):
+class DatabaseDump(DatabaseFacts):
     """The dump of one database."""
 
-    name: str
     owner: str
-    encoding: str
-    locale_provider: str
-    """libc, icu or builtin."""
-    collate: str
-    ctype: str
-    locale: str | None = None
-    """The provider's own locale name, where it has one."""
-    collation_version: str | None = None
-    """Version the database's text was sorted with."""
-    size_bytes: int | None = None
-    """Of the database on the server's disk, indexes included; None where the role may not ask."""
     extensions: list[Extension] = Field(default_factory=list)
     snapshot_time: datetime
     """The server's time of the snapshot: what was committed before it is in the dump."""

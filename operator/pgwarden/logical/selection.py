@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from pgwarden.jobs.errors import TaskError
 from pgwarden.logical.contract import LogicalBackupTask, Selection
 from pgwarden.logical.record import LeftOut
+from pgwarden.postgres.databases import ServerDatabase
 
 # Databases of RDS and Aurora, Cloud SQL, AlloyDB and Azure that nobody but the provider may connect to.
 PROVIDERS_OWN = frozenset(
@@ -15,25 +15,7 @@ PROVIDERS_OWN = frozenset(
 )
 
 
-@dataclass(frozen=True)
-class Database:
-    """One database of the server."""
-
-    name: str
-    owner: str
-    encoding: str
-    locale_provider: str
-    collate: str
-    ctype: str
-    locale: str | None
-    collation_version: str | None
-    size_bytes: int | None
-    template: bool
-    allows_connections: bool
-    half_dropped: bool
-
-
-def chosen(databases: Sequence[Database], wanted: Selection) -> tuple[list[Database], list[LeftOut]]:
+def chosen(databases: Sequence[ServerDatabase], wanted: Selection) -> tuple[list[ServerDatabase], list[LeftOut]]:
     """The databases to dump, and those left out, each with the reason.
 
     Raises TaskError: DatabaseNotFound when one that is named does not exist or cannot be dumped, NothingToDump.
@@ -68,7 +50,7 @@ def chosen(databases: Sequence[Database], wanted: Selection) -> tuple[list[Datab
     return taken, left_out
 
 
-def why_not(database: Database, wanted: Selection) -> str:
+def why_not(database: ServerDatabase, wanted: Selection) -> str:
     """Why a database is not dumped; empty when it is."""
     if database.name in wanted.exclude:
         return "excluded"

@@ -6,11 +6,13 @@ import pytest
 
 from pgwarden.jobs.errors import TaskError
 from pgwarden.logical.contract import Selection
-from pgwarden.logical.selection import Database, chosen
+from pgwarden.logical.selection import chosen
+from pgwarden.postgres.databases import ServerDatabase
 
 
-def database(name: str, *, template: bool = False, open_: bool = True, half_dropped: bool = False) -> Database:
-    return Database(
+def database(name: str, *, template: bool = False, open_: bool = True, half_dropped: bool = False) -> ServerDatabase:
+    return ServerDatabase(
+        oid=16384,
         name=name,
         owner="postgres",
         encoding="UTF8",
@@ -22,6 +24,7 @@ def database(name: str, *, template: bool = False, open_: bool = True, half_drop
         size_bytes=1,
         template=template,
         allows_connections=open_,
+        lets_us_in=True,
         half_dropped=half_dropped,
     )
 

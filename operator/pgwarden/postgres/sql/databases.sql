@@ -1,7 +1,8 @@
--- Every database, with its locales. Columns that differ between major versions are looked up by name.
+-- Every database, with what it takes to make it anew. Columns that differ between major versions are looked up by name.
 SELECT
-    datname,
     oid::bigint,
+    datname,
+    pg_get_userbyid(datdba),
     pg_encoding_to_char(encoding),
     CASE datlocprovider WHEN 'i' THEN 'icu' WHEN 'b' THEN 'builtin' ELSE 'libc' END,
     datcollate,
@@ -12,6 +13,10 @@ SELECT
         WHEN has_database_privilege(oid, 'CONNECT') OR pg_has_role('pg_read_all_stats', 'USAGE')
         THEN pg_database_size(oid)
     END,
-    datallowconn AND has_database_privilege(oid, 'CONNECT')
+    datistemplate,
+    datallowconn,
+    has_database_privilege(oid, 'CONNECT'),
+    -- DROP DATABASE that was interrupted leaves -2: nobody can connect any more.
+    datconnlimit = -2
 FROM pg_database AS d
 ORDER BY datname
