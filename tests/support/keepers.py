@@ -18,7 +18,7 @@ import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
 
 from pgwarden.kube.context import OperatorContext
-from pgwarden.kube.keeper import Keeper
+from pgwarden.kube.keeper import STARTING_SECONDS, Keeper
 from pgwarden.kube.key import Key
 from tests.support.context import operator_context
 from tests.support.loopback import Answer, Asked, Loopback, loopback, refusal
@@ -106,6 +106,20 @@ class AtWork(Generic[KeeperType]):
         keys = set(self.context.queue._waiting)
         self.context.queue._waiting.clear()
         return keys
+
+
+async def check_silence(
+    it: AtWork[KeeperType], problem: Callable[[AtWork[KeeperType]], str], key: Key, deployment: Body, why: str
+) -> None:
+    """What a keeper kept starts and never answers: it is told with its reason, once, and not before it had time."""
+    await it.round()
+    it.place.kept["deployments"] |= deployment
+    assert problem(it) == ""
+    await it.round(after=STARTING_SECONDS + 1)
+    assert problem(it).endswith(why)
+    assert it.woken() == {key}
+    await it.round(after=STARTING_SECONDS + 1)
+    assert it.woken() == set()
 
 
 @asynccontextmanager

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from pgwarden.api.wal import parse_lsn, segment_start
-from pgwarden.archiving.contract import ArchiverState
+from pgwarden.archiving.contract import ArchiverSettings, ArchiverState
 from pgwarden.jobs.files import StoreLocation
 from pgwarden.storage import layout
 from pgwarden.storage.store import open_store
@@ -21,6 +21,7 @@ from tests.support.archiver import (
     FOLDER,
     SECOND,
     SEGMENT_BYTES,
+    ArchiverProcess,
     archived,
     archiver_settings,
     check_archive,
@@ -31,6 +32,14 @@ from tests.support.postgres import PostgresServer, wait_until
 from tests.support.s3 import S3Server, s3_server
 from tests.support.s3_faults import s3_faults
 from tests.support.tcp_proxy import tcp_proxy
+
+
+def begun(archive: Start, settings: ArchiverSettings, server: PostgresServer) -> ArchiverProcess:
+    """An archiver that holds some MiB which the server has written."""
+    archiver = archive(settings)
+    write(server)
+    archiver.wait_until_it_holds(server)
+    return archiver
 
 
 def position(server: PostgresServer) -> int:
@@ -78,9 +87,7 @@ def test_the_second_of_two_archivers_waits_and_takes_over(
 def test_nothing_is_lost_while_the_store_is_away(server: PostgresServer, archive: Start) -> None:
     with s3_server() as s3:
         store = s3.location()
-        archiver = archive(archiver_settings(store, server.address()))
-        write(server)
-        archiver.wait_until_it_holds(server)
+        archiver = begun(archive, archiver_settings(store, server.address()), server)
         s3.stop()
         write(server, 100000)
         away = archiver.wait_for_state(ArchiverState.STORE_UNREACHABLE)
@@ -202,9 +209,7 @@ def test_a_promoted_standby_takes_over(
     server: PostgresServer, new_standby: Callable[..., PostgresServer], claim: StoreLocation, archive: Start
 ) -> None:
     standby = new_standby(server)
-    archiver = archive(archiver_settings(claim, server.address(), standby.address()))
-    write(server)
-    archiver.wait_until_it_holds(server)
+    archiver = begun(archive, archiver_settings(claim, server.address(), standby.address()), server)
     standby.wait_for_replay_of(server)
     server.stop("immediate")
     archiver.wait_for_state(ArchiverState.WAITING_FOR_PRIMARY)
@@ -228,9 +233,7 @@ def test_a_promoted_standby_takes_over(
     again = archive(archiver_settings(claim, server.address()))
     told = again.wait_for_state(ArchiverState.CONFLICT, "TimelineBehind")
     assert "timeline 2" in told.message
-    both = archive(archiver_settings(claim, server.address(), standby.address()))
-    write(standby)
-    both.wait_until_it_holds(standby)
+    begun(archive, archiver_settings(claim, server.address(), standby.address()), standby)
 
 
 def test_a_branch_before_the_end_of_what_was_archived_is_normal(
@@ -261,9 +264,7 @@ def test_a_timeline_whose_history_is_lost_is_not_gone_on_with_blindly(
 ) -> None:
     """Without it the WAL between the archive's end and the branch would be left out, and no gap be on record."""
     standby = new_standby(server)
-    archiver = archive(archiver_settings(claim, server.address()))
-    write(server)
-    archiver.wait_until_it_holds(server)
+    archiver = begun(archive, archiver_settings(claim, server.address()), server)
     archiver.end()
     write(server, 20000)
     standby.wait_for_replay_of(server)
@@ -295,9 +296,7 @@ def test_a_dropped_slot_is_no_gap_while_the_wal_is_there(
     server: PostgresServer, claim: StoreLocation, archive: Start
 ) -> None:
     settings = archiver_settings(claim, server.address())
-    archiver = archive(settings)
-    write(server)
-    archiver.wait_until_it_holds(server)
+    archiver = begun(archive, settings, server)
     archiver.kill()
     drop_slot(server)
     write(server, 60000)
@@ -320,9 +319,7 @@ def test_a_gap_is_named_exactly_and_archiving_goes_on(
         initdb=("--data-checksums", "--wal-segsize=1"),
     )
     settings = archiver_settings(claim, server.address())
-    archiver = archive(settings)
-    write(server)
-    archiver.wait_until_it_holds(server)
+    archiver = begun(archive, settings, server)
     archiver.kill()
     if how == "dropped":
         drop_slot(server)
@@ -381,9 +378,7 @@ def test_a_volume_rolled_back_to_yesterday_goes_on_in_another_archive_and_this_o
     server: PostgresServer, store: StoreLocation, archive: Start, tmp_path: Path
 ) -> None:
     settings = archiver_settings(store, server.address())
-    archiver = archive(settings)
-    write(server)
-    archiver.wait_until_it_holds(server)
+    archiver = begun(archive, settings, server)
     archiver.end()
     server.stop("fast")
     yesterday = tmp_path / "yesterday"
@@ -423,9 +418,7 @@ def test_other_wal_at_the_same_position_begins_another_archive_but_not_twice_in_
 ) -> None:
     settings = archiver_settings(claim, server.address())
     for expected in ("0002", None):
-        archiver = archive(settings)
-        write(server)
-        archiver.wait_until_it_holds(server)
+        archiver = begun(archive, settings, server)
         archiver.end()
         server.stop("fast")
         yesterday = tmp_path / f"yesterday-{expected}"
@@ -463,9 +456,7 @@ def test_another_system_of_the_same_cluster_begins_another_archive_once_the_oper
     archive: Start,
     major: int,
 ) -> None:
-    archiver = archive(archiver_settings(claim, server.address()))
-    write(server)
-    archiver.wait_until_it_holds(server)
+    archiver = begun(archive, archiver_settings(claim, server.address()), server)
     archiver.end()
     upgraded = new_postgres(major, initdb=("--wal-segsize=1",))
     known = {"expected_system_identifier": upgraded.system_identifier}
@@ -490,9 +481,7 @@ def test_a_server_rolled_back_behind_a_whole_segment_writes_nothing_behind_it(
     """What comes after the segment that is compared must not be in the archive: the next archiver would go on there."""
     store = s3.location(s3.new_bucket())
     settings = archiver_settings(store, server.address(), spool_bytes=16 << 20)
-    archiver = archive(settings)
-    write(server)
-    archiver.wait_until_it_holds(server)
+    archiver = begun(archive, settings, server)
     archiver.end()
     server.stop("fast")
     yesterday = tmp_path / "yesterday"
@@ -534,9 +523,7 @@ def test_another_cluster_is_refused(
     archive: Start,
     major: int,
 ) -> None:
-    archiver = archive(archiver_settings(claim, server.address()))
-    write(server)
-    archiver.wait_until_it_holds(server)
+    archiver = begun(archive, archiver_settings(claim, server.address()), server)
     archiver.end()
     other = new_postgres(major, initdb=("--wal-segsize=1",))
     for changes in ({"expected_system_identifier": server.system_identifier}, {}):

@@ -17,7 +17,7 @@ from pgwarden.archiving.render import archiver_name
 from pgwarden.kube.context import OperatorContext
 from pgwarden.kube.keeper import STARTING_SECONDS
 from pgwarden.kube.key import Key
-from tests.support.keepers import ALL, SILENT, AtWork, keeping
+from tests.support.keepers import ALL, SILENT, AtWork, check_silence, keeping
 from tests.support.loopback import Answer, refusal
 from tests.support.objects import NAMESPACE, NOW, Body, claim_store, observed_cluster
 from tests.unit.policies.bodies import policy
@@ -161,13 +161,7 @@ async def test_one_that_somebody_deleted_is_made_again(it: Kept) -> None:
 
 @pytest.mark.parametrize(("deployment", "why"), SILENT)
 async def test_one_that_stays_silent_is_told_with_its_reason_once(it: Kept, deployment: Body, why: str) -> None:
-    await it.round()
-    it.place.kept["deployments"] |= deployment
-    await it.round(after=STARTING_SECONDS + 1)
-    assert problem(it).endswith(why)
-    assert it.woken() == {KEY}
-    await it.round(after=STARTING_SECONDS + 1)
-    assert it.woken() == set()
+    await check_silence(it, problem, KEY, deployment, why)
     it.place.pod = document()
     await it.round()
     assert problem(it) == ""

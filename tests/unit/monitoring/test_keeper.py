@@ -15,7 +15,7 @@ from pgwarden.monitoring.board import ObservationBoard
 from pgwarden.monitoring.contract import ClusterObservation, EndpointObservation, Observations
 from pgwarden.monitoring.handlers import MonitorKeeper
 from pgwarden.monitoring.render import NAME, watched
-from tests.support.keepers import ALL, SILENT, AtWork, keeping
+from tests.support.keepers import ALL, SILENT, AtWork, check_silence, keeping
 from tests.support.loopback import Answer, refusal
 from tests.support.objects import NAMESPACE, NOW, Body, cluster
 
@@ -90,14 +90,7 @@ async def test_a_monitor_that_somebody_deleted_is_made_again(it: Kept) -> None:
 
 @pytest.mark.parametrize(("deployment", "why"), SILENT)
 async def test_a_monitor_that_stays_silent_is_told_with_its_reason_once(it: Kept, deployment: Body, why: str) -> None:
-    await it.round()
-    it.place.kept["deployments"] |= deployment
-    assert problem(it) == ""
-    await it.round(after=STARTING_SECONDS + 1)
-    assert problem(it).endswith(why)
-    assert it.woken() == {KEY}
-    await it.round(after=STARTING_SECONDS + 1)
-    assert it.woken() == set()
+    await check_silence(it, problem, KEY, deployment, why)
 
 
 @pytest.mark.parametrize("answer", [(200, "no JSON"), (200, {"clusters": 3}), (500, "")])
