@@ -51,12 +51,12 @@ def clear_leftovers(cluster: Cluster) -> None:
 
 @pytest.fixture(scope="session")
 def kinds(cluster: Cluster) -> Iterator[None]:
-    """Our kinds are served, as this tree describes them; brought by the tests where nobody else did, and taken away."""
-    there = cluster.kubectl("get", "crd", "databaseclusters.pgwarden.dev", check=False).returncode == 0
-    if there:
+    """Our kinds are served as this tree describes them; taken away in the end unless they were there before."""
+    absent = cluster.kubectl("get", "crd", "databaseclusters.pgwarden.dev", check=False).returncode != 0
+    cluster.kubectl("apply", "--server-side", "--force-conflicts", "-k", "crds")
+    try:
+        cluster.kubectl("wait", "--for=condition=Established", "--timeout=60s", "crd", "--all")
         yield
-        return
-    cluster.kubectl("apply", "--server-side", "-k", "crds")
-    cluster.kubectl("wait", "--for=condition=Established", "--timeout=60s", "crd", "--all")
-    yield
-    cluster.kubectl("delete", "-k", "crds", "--timeout=60s")
+    finally:
+        if absent:
+            cluster.kubectl("delete", "-k", "crds", "--timeout=60s")
