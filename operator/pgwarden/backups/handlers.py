@@ -1,6 +1,6 @@
 """DatabaseBackup: observe its cluster, store and Job, plan, start the attempt, write the status.
 
-A finished one that a person wants deleted has a Job of the catalogue, which judges and deletes.
+A finished one that a person wants deleted, or pinned, has a Job of the catalogue, which does it or says why not.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from pgwarden.backups.expiry import (
     taken_on_it,
     wanted_gone,
 )
+from pgwarden.backups.pinning import ObservedPin, open_pins, pin_job, plan_pin, unlike, wanted_pinned
 from pgwarden.backups.plan import BackupPlan, ObservedBackup, backup_id, backup_job, finished, operation, plan
 from pgwarden.backups.render import POLICY_LABEL, physical_backup
 from pgwarden.backups.resource import BackupType, DatabaseBackup
@@ -58,6 +59,7 @@ class BackupController:
     def __init__(self, context: OperatorContext) -> None:
         self.context = context
         self.expiry = ExpiryKeeper(context)
+        self.pins = PinKeeper(context)
 
     async def reconcile(self, key: Key) -> float | None:
         context = self.context
@@ -68,6 +70,8 @@ class BackupController:
         backup = read(DatabaseBackup, body)
         if finished(backup):
             context.progress.leave(key)
+            if unlike(backup):
+                return await self.pins.reconcile(body, backup)
             if concerned(backup):
                 return await self.expiry.reconcile(body, backup)
             await bury_all(context, key.namespace, backup.metadata.uid)
@@ -211,8 +215,70 @@ class ExpiryKeeper:
                 "promised": policy is not None,
                 "retention": retention_settings(policy.spec.retention) if policy is not None else RetentionSettings(),
                 "in_use": self.in_use(metadata.namespace, others) or [],
+                "pinned": wanted_pinned(backup, others),
             }
         )
         name = expiry_job(backup, attempt)
         start = launch(config, name, attempt, config.images.monitor)
+        return catalogue_job(payload, cluster, store, Owner.of(backup), start, template=backup.spec.job_template)
+
+
+class PinKeeper:
+    """Has the store know which finished DatabaseBackups people want pinned."""
+
+    def __init__(self, context: OperatorContext) -> None:
+        self.context = context
+
+    async def reconcile(self, body: Body, backup: DatabaseBackup) -> float | None:
+        context, metadata = self.context, backup.metadata
+        attempts = open_pins(backup)
+        name = attempts[-1].job if attempts else pin_job(backup, 1)
+        state = await observe_job(context, metadata.namespace, name, recorded=bool(attempts))
+        cluster = find(context, DatabaseCluster, metadata.namespace, backup.spec.cluster_ref.name)
+        store = find(context, BackupStore, metadata.namespace, backup.spec.store_ref.name)
+        identifier = cluster.status.system_identifier if cluster is not None else ""
+        busy = no_room(context, Operation.CATALOGUE, identifier, metadata.uid)
+        observed = ObservedPin(state, await self.obstacle(backup, cluster, store), busy)
+        result = plan_pin(backup, observed, context.clock())
+        if result.attempt is not None and cluster is not None and store is not None:
+            try:
+                with reserved(context, Operation.CATALOGUE, identifier, metadata.uid):
+                    await start_job(context, body, result, self.job(backup, cluster, store, result.attempt))
+            except KubeError as error:
+                if error.passing or error.namespace_terminating:
+                    raise
+                # The backup is as good as before: only its pin has to wait.
+                forbidden = Obstacle("JobForbidden", f"the API server refused the Job: {error.message}")
+                result = plan_pin(backup, replace(observed, obstacle=forbidden), context.clock())
+        again = await apply(context, DATABASE_BACKUPS, body, backup.status, result)
+        if state.ended and result.written:
+            await bury_all(context, metadata.namespace, metadata.uid)
+        return again
+
+    async def obstacle(
+        self, backup: DatabaseBackup, cluster: DatabaseCluster | None, store: BackupStore | None
+    ) -> Obstacle | None:
+        """Why the store cannot be told now."""
+        spec, namespace = backup.spec, backup.metadata.namespace
+        if cluster is None:
+            return Obstacle(
+                "ClusterNotFound", f"there is no DatabaseCluster {spec.cluster_ref.name}, whose archive it is"
+            )
+        held = store_obstacle(store, spec.store_ref.name)
+        if store is None or held is not None:
+            return held
+        absent = await missing(self.context.client, namespace, store_wanted(store, catalogue_key=True))
+        return Obstacle("SecretMissing", "; ".join(absent)) if absent else None
+
+    def job(self, backup: DatabaseBackup, cluster: DatabaseCluster, store: BackupStore, attempt: int) -> Manifest:
+        """The Job that pins the backup, or takes its pin away."""
+        config, metadata = self.context.config, backup.metadata
+        what = What.PIN if backup.spec.pinned else What.UNPIN
+        payload = task_for(cluster, store, what, self.context.clock()).model_copy(
+            update={
+                "backups": [backup.status.backup_id],
+                "asked_by": f"DatabaseBackup {metadata.namespace}/{metadata.name}",
+            }
+        )
+        start = launch(config, pin_job(backup, attempt), attempt, config.images.monitor)
         return catalogue_job(payload, cluster, store, Owner.of(backup), start, template=backup.spec.job_template)

@@ -21,6 +21,7 @@ from pgwarden.logical.plan import completed
 RESTORABLE = "Restorable"
 USABLE_AS_PARENT = "UsableAsParent"
 EXPIRED = "Expired"
+PINNED = "Pinned"
 NOTHING_NEW = "NothingNew"
 TYPE_IN_ID = {BackupType.FULL: "full", BackupType.INCREMENTAL: "incr", BackupType.LOGICAL: "logical"}
 WAIT_SECONDS = 10.0

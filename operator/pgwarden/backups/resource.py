@@ -65,6 +65,9 @@ class DatabaseBackupSpec(Model):
     expire: bool = False
     """Deletes the backup's data from the store, before retention would. Refused, as the condition Expired tells, while
     another backup builds upon it, while a restore reads it, or when moments of the policy's window would be lost."""
+    pinned: bool = False
+    """Keeps the backup in the store, with all it builds upon, until this is false: no retention lets it go, also when
+    this object is gone. The condition Pinned tells whether the store knows."""
 
 
 class DatabaseBackupStatus(WorkStatus):
@@ -112,6 +115,8 @@ class DatabaseBackupStatus(WorkStatus):
     """How many backups a restore needs, this one included."""
     expiry_judged: datetime | None = None
     """When it was last found out whether its data may be deleted (spec.expire)."""
+    pin_answered: datetime | None = None
+    """When the store was last told whether the backup is pinned (spec.pinned)."""
     note: Annotated[str, Field(max_length=1024)] = ""
     """What should be known although it succeeded: no replica could serve."""
 
@@ -138,6 +143,7 @@ class DatabaseBackup(Resource):
             Column(name="Stop LSN", path=".status.stopLSN", priority=1),
             Column(name="Location", path=".status.location", priority=1),
             Column(name="Expired", path='.status.conditions[?(@.type=="Expired")].reason', priority=1),
+            Column(name="Pinned", path='.status.conditions[?(@.type=="Pinned")].status', priority=1),
             Column(name="Message", path='.status.conditions[?(@.type=="Ready")].message', priority=1),
             Column(name="Age", path=".metadata.creationTimestamp", type="date"),
         ),
@@ -153,8 +159,12 @@ class DatabaseBackup(Resource):
                     " && self.compression == oldSelf.compression && has(self.logical) == has(oldSelf.logical)"
                     " && (!has(self.logical) || self.logical == oldSelf.logical)"
                     " && self.maxRateKiB == oldSelf.maxRateKiB && self.jobTemplate == oldSelf.jobTemplate",
-                    "a DatabaseBackup describes one backup and cannot be changed, but for suspend, cancel and expire;"
-                    " make a new one instead",
+                    "a DatabaseBackup describes one backup and cannot be changed, but for suspend, cancel, expire and"
+                    " pinned; make a new one instead",
+                ),
+                (
+                    "!(self.pinned && self.expire)",
+                    "pinned keeps the backup and expire deletes it: set one of them to false",
                 ),
                 (
                     "self.parent == '' || self.type == 'Incremental'",

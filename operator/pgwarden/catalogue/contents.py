@@ -68,6 +68,8 @@ class StoredBackup:
     proven: bool = True
     """Whether a holder of the store's catalogue key wrote the record; also where there is no key to ask. Any other may
     be restored from, but nothing expires because it is there."""
+    pinned: bool = False
+    """Whether the store says that it never expires."""
     flaw: Flaw | None = None
     """What is wrong with this backup itself; that of a chain is `chains.flaw_of`'s to find."""
     flaw_detail: str = ""

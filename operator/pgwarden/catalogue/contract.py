@@ -29,6 +29,10 @@ class What(StrEnum):
     """As summarize, and read objects again."""
     EXPIRE = "expire"
     """Delete the backups that `backups` names, as far as nothing needs them."""
+    PIN = "pin"
+    """Have the backup that `backups` names never expire, whatever retention says."""
+    UNPIN = "unpin"
+    """Take that away again."""
     ADOPT = "adopt"
     """Have the archive belong to the task's DatabaseCluster from now on."""
 
@@ -68,7 +72,7 @@ class CatalogueTask(Payload):
     now: datetime
     retention: RetentionSettings = Field(default_factory=RetentionSettings)
     backups: list[str] = Field(default_factory=list)
-    """Show, verify and expire: ids."""
+    """Show, verify and expire: ids. Pin and unpin: one."""
     promised: bool = True
     """Expire: whether `retention` is a policy's promise, which must hold afterwards. Without a policy nothing is."""
     dry_run: bool = False
@@ -76,14 +80,14 @@ class CatalogueTask(Payload):
     live: list[str] = Field(default_factory=list)
     """Ids of the backups that are being taken or may be tried again: what their attempts left is not swept."""
     pinned: list[str] = Field(default_factory=list)
-    """Ids that never expire; each keeps its own WAL."""
+    """Ids that objects want pinned, also where the store has not been told yet; each keeps its own WAL."""
     in_use: list[str] = Field(default_factory=list)
     """Ids that a restore reads now: they stay, with all WAL after them."""
     verify: VerifySettings = Field(default_factory=VerifySettings)
     adopt_from: str = ""
     """Adopt: UID of the DatabaseCluster that is gone and whose archive it was."""
     asked_by: str = ""
-    """Adopt: who says that it is gone."""
+    """Adopt: who says that it is gone. Pin and unpin: who wants it."""
 
 
 class PointReport(ReportModel):
@@ -228,6 +232,8 @@ class BackupLine(ReportModel):
     state: str
     """Restorable (physical), Complete (logical), or what is wrong with it."""
     detail: str = ""
+    pinned: bool = False
+    """Whether the store says that it never expires."""
     checked: datetime | None = None
     """When its objects were last read again."""
     kept_because: str = ""

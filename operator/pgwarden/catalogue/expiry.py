@@ -127,8 +127,8 @@ def held(
     unread = next((each for each in catalogue.troubles if each.reason == "RecordTooNew" or is_physical(each)), None)
     if name in in_use:
         return "InUse", "a restore reads it now. It is asked again by itself, every hour, until the restore has ended"
-    if name in pinned:
-        return "Pinned", "it is pinned. Take the pin away first"
+    if name in pinned or backup.pinned:
+        return "Pinned", "it is pinned. Take the pin away first: pgwarden backup unpin, or spec.pinned: false"
     if unread is not None and backup.physical:
         message = (
             f"{unread.path} cannot be read ({unread.reason}), and what it tells of may build upon it: mend that first"

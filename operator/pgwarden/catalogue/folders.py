@@ -1,4 +1,4 @@
-"""The folders of backups, from one listing: what lies in each, how old it is, and how its last check came out."""
+"""The folders of backups, from one listing: what lies in each, how old it is, how its last check came out, its pins."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from pgwarden.storage.layout import CHECKS_FOLDER, RECORD_FILE
+from pgwarden.storage.layout import CHECKS_FOLDER, PINS_FOLDER, RECORD_FILE
 from pgwarden.storage.store import ObjectInfo
 
 _CHECK = re.compile(r"(?P<time>[0-9]{8}T[0-9]{6}Z)-(?P<what>[a-z]+)-(?P<outcome>passed|failed)\.json")
+_PIN = re.compile(r"(?P<number>[0-9]{4})-(?P<outcome>pinned|unpinned)\.json")
 
 
 @dataclass(frozen=True)
@@ -21,6 +22,15 @@ class Check:
     passed: bool
 
 
+@dataclass(frozen=True)
+class Pin:
+    """One time that a backup was pinned, or that its pin was taken away."""
+
+    number: int
+    pinned: bool
+    listed: ObjectInfo
+
+
 @dataclass
 class BackupFolder:
     """What lies below one backup's folder, committed or not."""
@@ -28,10 +38,13 @@ class BackupFolder:
     backup_id: str
     location: str
     objects: dict[str, ObjectInfo] = field(default_factory=dict)
-    """By path inside the folder: data, manifest, and leftovers of attempts; neither the record nor the checks."""
+    """By path inside the folder: data, manifest, and leftovers of attempts; neither the record nor checks and
+    pins."""
     record: ObjectInfo | None = None
     checks: list[Check] = field(default_factory=list)
-    check_objects: list[ObjectInfo] = field(default_factory=list)
+    pins: list[Pin] = field(default_factory=list)
+    beside: list[ObjectInfo] = field(default_factory=list)
+    """What lies in the folders of checks and pins."""
 
     @property
     def last_check(self) -> Check | None:
@@ -40,7 +53,7 @@ class BackupFolder:
     @property
     def everything(self) -> list[ObjectInfo]:
         """All objects but the record."""
-        return [*self.objects.values(), *self.check_objects]
+        return [*self.objects.values(), *self.beside]
 
 
 def folders_of(listing: Iterable[ObjectInfo], parent: str) -> dict[str, BackupFolder]:
@@ -56,10 +69,14 @@ def folders_of(listing: Iterable[ObjectInfo], parent: str) -> dict[str, BackupFo
         if path == RECORD_FILE:
             folder.record = listed
         elif path.startswith(f"{CHECKS_FOLDER}/"):
-            folder.check_objects.append(listed)
+            folder.beside.append(listed)
             if (match := _CHECK.fullmatch(path.rsplit("/", 1)[-1])) is not None:
                 time = datetime.strptime(match["time"], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
                 folder.checks.append(Check(time, match["outcome"] == "passed"))
+        elif path.startswith(f"{PINS_FOLDER}/"):
+            folder.beside.append(listed)
+            if (match := _PIN.fullmatch(path.rsplit("/", 1)[-1])) is not None:
+                folder.pins.append(Pin(int(match["number"]), match["outcome"] == "pinned", listed))
         else:
             folder.objects[path] = listed
     return found

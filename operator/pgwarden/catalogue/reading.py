@@ -13,6 +13,7 @@ from pgwarden.catalogue.contents import Catalogue, Flaw, StoredBackup, Trouble, 
 from pgwarden.catalogue.continuity import ArchivedWAL, read_wal
 from pgwarden.catalogue.folders import BackupFolder, folders_of
 from pgwarden.catalogue.moments import Choice, IndexObject, ends_of_timelines, list_index, read_moments
+from pgwarden.catalogue.pins import is_pinned
 from pgwarden.jobs.errors import TaskError
 from pgwarden.logical.record import LogicalRecord, read_logical_record
 from pgwarden.storage import layout
@@ -67,7 +68,8 @@ def read_archive(
         left = [path for path in folder.objects if path not in named]
         if left:
             found.leftovers[folder.location] = left
-        backups.append(replace(judged(store, record, folder), proven=is_proven(record, key)))
+        pinned = is_pinned(store, folder, key, troubles)
+        backups.append(replace(judged(store, record, folder), proven=is_proven(record, key), pinned=pinned))
         if isinstance(record, BackupRecord):
             segments[record.server.wal_segment_bytes] = record.stop_time
     # Of an archive of two clusters, one made anew in the other's place, the newest's WAL is what is asked for.

@@ -97,8 +97,8 @@ def plan(
     pinned: Set[str] = frozenset(),
     in_use: Set[str] = frozenset(),
 ) -> Retention:
-    """What to keep of a cluster's only archive. `pinned` backups are kept with their own WAL; those `in_use`, by a
-    restore or as the parent of a running backup, with all WAL after them."""
+    """What to keep of a cluster's only archive. Backups that the archive, or `pinned`, says are pinned are kept with
+    their own WAL; those `in_use`, by a restore or as the parent of a running backup, with all WAL after them."""
     return plan_all([catalogue], settings, now, pinned=pinned, in_use=in_use)[0]
 
 
@@ -116,6 +116,7 @@ def plan_all(
     Whoever can write into the store can plant a record there that looks like a sound full just before the window. So
     what would be kept without the backups that nobody has proven is kept, whatever they say.
     """
+    pinned = {*pinned, *(backup.backup_id for each in catalogues for backup in each.backups if backup.pinned)}
     results = believed(catalogues, settings, now, pinned, in_use)
     proven = [replace(each, backups=tuple(backup for backup in each.backups if backup.proven)) for each in catalogues]
     if any(len(one.backups) < len(other.backups) for one, other in zip(proven, catalogues, strict=True)):
@@ -143,6 +144,9 @@ def believed(
         return [result for result, _ in planned]
     start = end - timedelta(seconds=settings.window_seconds)
     held = holding(catalogues)
+    for result, catalogue in planned:
+        # First, because the first reason is the one that is shown, and this one a person has given.
+        result.keep([each for each in catalogue.backups if each.backup_id in pinned], "pinned")
     keep_logical(planned, start)
     for result, catalogue in planned:
         result.window_start, result.held = start, held
@@ -155,7 +159,7 @@ def believed(
     if not held:
         keep_generations(planned, settings)
     for result, catalogue in planned:
-        keep_named(result, catalogue, pinned, in_use, end)
+        keep_in_use(result, catalogue, in_use, end)
         keep_parents(result, catalogue)
     return [result for result, _ in planned]
 
@@ -263,10 +267,9 @@ def keep_logical(planned: Sequence[Planned], start: datetime) -> None:
         result.keep([each], "the newest logical backup before the window")
 
 
-def keep_named(result: Retention, catalogue: Catalogue, pinned: Set[str], in_use: Set[str], end: datetime) -> None:
-    """What somebody pinned, and what is in use at this moment with the WAL that follows it."""
+def keep_in_use(result: Retention, catalogue: Catalogue, in_use: Set[str], end: datetime) -> None:
+    """What is in use at this moment, with the WAL that follows it."""
     known = by_id(catalogue.backups)
-    result.keep([each for each in catalogue.backups if each.backup_id in pinned], "pinned")
     used = [each for each in catalogue.backups if each.backup_id in in_use]
     result.keep(used, "in use")
     for branch in branches(catalogue, end):

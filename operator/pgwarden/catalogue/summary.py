@@ -200,6 +200,7 @@ def line(
         policy=backup.policy,
         state=str(flaw) if flaw is not None else "Restorable" if backup.backup_id in good else "Complete",
         detail=detail,
+        pinned=backup.pinned,
         checked=check.time if check is not None else None,
         kept_because=retention.kept.get(backup.backup_id, ""),
     )

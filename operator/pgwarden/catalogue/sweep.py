@@ -27,5 +27,5 @@ def leftovers_to_sweep(
         if old and folder.backup_id not in live:
             found += left
             if folder.record is None:
-                found += folder.check_objects
+                found += folder.beside
     return found

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from pgwarden.api.quantities import human_bytes
 from pgwarden.catalogue.contract import CatalogueReport, CatalogueTask, ExpiryReport, Line, What
+from pgwarden.catalogue.pins import Wish, write_pin
 from pgwarden.catalogue.summary import moment, named
 from pgwarden.catalogue.work import Outcome, listing, shown, work
 from pgwarden.jobs.agent import AgentContext, Done
 from pgwarden.jobs.errors import TaskError
 from pgwarden.storage import layout
-from pgwarden.storage.archive import adopt_archives
+from pgwarden.storage.archive import adopt_archives, archive_folders, check_archive
 from pgwarden.storage.catalogue_key import catalogue_key_of
 from pgwarden.storage.store import Store, open_store
 
@@ -27,13 +28,19 @@ def run(payload: CatalogueTask, context: AgentContext) -> Done:
     if payload.what is What.ADOPT:
         return adopt(payload, store)
     key = catalogue_key_of(payload.store)
-    outcome = work(payload, store, progress, key=key.hmac if key is not None else None)
+    hmac = key.hmac if key is not None else None
+    if payload.what in (What.PIN, What.UNPIN):
+        return pin(payload, store, hmac)
+    outcome = work(payload, store, progress, key=hmac)
     if payload.what in (What.LIST, What.PRUNE):
         for line in listing(outcome, context.task.nonce):
             context.log(line.model_dump_json(by_alias=True, exclude_none=True))
     if payload.what is What.SHOW:
         for record in shown(outcome, store, payload.backups):
             context.log(Line(nonce=context.task.nonce, record=record).model_dump_json(by_alias=True, exclude_none=True))
+        for line in listing(outcome, context.task.nonce):
+            if line.backup is not None and line.backup.backup_id in payload.backups:
+                context.log(line.model_dump_json(by_alias=True, exclude_none=True))
     failed = [check for check in outcome.checks if not check.passed]
     if failed:
         first = failed[0].damaged[0]
@@ -54,6 +61,21 @@ def adopt(payload: CatalogueTask, store: Store) -> Done:
     folder = layout.cluster_folder(mine.namespace, mine.cluster)
     message = f"every archive in {folder} belongs to the DatabaseCluster with UID {mine.cluster_uid}"
     return Done("Adopted" if new else "AdoptedBefore", message, CatalogueReport())
+
+
+def pin(payload: CatalogueTask, store: Store, key: bytes | None) -> Done:
+    """Pins a backup, or takes its pin away. Raises TaskError."""
+    mine = payload.archive
+    places = archive_folders(store, mine.namespace, mine.cluster) or [layout.archive_folder(mine.namespace, mine.cluster)]
+    if mine.cluster_uid:  # a person's shell at a bucket knows none
+        for place in places:
+            check_archive(store, mine, place)
+    (backup_id,) = payload.backups
+    wish = Wish(pinned=payload.what is What.PIN, time=payload.now, asked_by=payload.asked_by)
+    new = write_pin(store, places, backup_id, wish, key)
+    text = "is pinned: it never expires" if wish.pinned else "is not pinned: retention lets it go in its time"
+    before = "" if new else ", as it was before"
+    return Done("Pinned" if wish.pinned else "Unpinned", f"backup {backup_id} {text}{before}", CatalogueReport())
 
 
 def told(payload: CatalogueTask, outcome: Outcome) -> tuple[str, str]:

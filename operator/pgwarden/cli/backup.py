@@ -1,4 +1,4 @@
-"""`pgwarden backup list|show|verify|prune|expire|now|import|adopt`: the catalogue of a store, and backups on demand.
+"""`pgwarden backup list|show|verify|prune|expire|pin|unpin|now|import|adopt`: the catalogue of a store, and backups on demand.
 
 `--store` names a bucket (s3://bucket/prefix) or a folder, which is opened here and needs no cluster; or a BackupStore,
 whose archive a Job reads beside it.
@@ -20,7 +20,7 @@ from pgwarden.cli import backup_output as output
 from pgwarden.cli.backup_place import Place, placed
 from pgwarden.cli.backup_source import parse_age
 from pgwarden.cli.errors import FAILED
-from pgwarden.cli.output import print_json
+from pgwarden.cli.output import print_json, printable
 from pgwarden.jobs.errors import TaskError
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="Lists, shows, checks, imports and takes backups.")
@@ -43,8 +43,8 @@ def show(place: Place, backup: Annotated[str, typer.Argument(help="Id of the bac
     """Shows one backup's record, and the commands that restore it by hand."""
     with place.open() as (source, _):
         answer = source.ask(What.SHOW, backups=[backup]).checked()
-    for record in answer.records:
-        output.show_record(record, as_json=json)
+    for record, backup_line in zip(answer.records, answer.backups, strict=True):
+        output.show_record(record, backup_line, as_json=json)
 
 
 @app.command()
@@ -128,6 +128,43 @@ def expire(
 
 
 @app.command()
+@placed
+def pin(
+    place: Place, backup: Annotated[str, typer.Argument(help="Id of the backup, or name of its DatabaseBackup.")]
+) -> None:
+    """Keeps a backup, with all it builds upon, until somebody unpins it: no retention lets it go."""
+    change_pin(place, backup, pinned=True)
+
+
+@app.command()
+@placed
+def unpin(
+    place: Place, backup: Annotated[str, typer.Argument(help="Id of the backup, or name of its DatabaseBackup.")]
+) -> None:
+    """Takes a pin away: retention lets the backup go in its time."""
+    change_pin(place, backup, pinned=False)
+
+
+def change_pin(place: Place, backup: str, *, pinned: bool) -> None:
+    """Pins or unpins, where the backup's objects say it lies, or else in the place that is named."""
+    said = None
+    if not place.is_direct:
+        from pgwarden.cli import backup_pin
+
+        said = backup_pin.pin(place.namespace, backup, place.timeout, this_person(), pinned=pinned)
+    if said is None:
+        with place.open() as (source, _):
+            what = What.PIN if pinned else What.UNPIN
+            said = source.ask(what, backups=[backup], asked_by=this_person()).checked().result.message
+    print(printable(said))
+
+
+def this_person() -> str:
+    """Who sits at this shell, as far as it tells."""
+    return f"{getpass.getuser()}@{socket.gethostname()}"
+
+
+@app.command()
 def now(
     cluster: Annotated[str | None, typer.Option(help="DatabaseCluster.")] = None,
     store: Annotated[str | None, typer.Option(help="BackupStore.")] = None,
@@ -199,9 +236,8 @@ def adopt(
             "nothing says which DatabaseCluster the archive shall belong to",
             remedy="kubectl get databasecluster <name> -o jsonpath={.metadata.uid} tells it; name it with --uid.",
         )
-    person = f"{getpass.getuser()}@{socket.gethostname()}"
     with place.open(uid) as (source, _):
-        answer = source.ask(What.ADOPT, adopt_from=previous, asked_by=person).checked()
+        answer = source.ask(What.ADOPT, adopt_from=previous, asked_by=this_person()).checked()
     if json:
         output.show_result(answer)
     else:

@@ -166,9 +166,9 @@ def import_backups(source: ClusterSource, wanted: list[str]) -> tuple[list[str],
         if not new:
             return [], chosen
         shown = (await source.ask_as(person, What.SHOW, backups=new)).checked()
-        locations = {each.backup_id: each.location for each in listed}
+        lines = {each.backup_id: each for each in listed}
         names = [
-            await imported(person, source, BackupRecord.model_validate(record), locations[record["backupId"]])
+            await imported(person, source, BackupRecord.model_validate(record), lines[record["backupId"]])
             for record in shown.records
         ]
         return names, [each for each in chosen if each in known]
@@ -197,8 +197,8 @@ def importable(listed: Sequence[BackupLine], wanted: Sequence[str]) -> list[str]
     return [name for name, each in physical.items() if each.state == RESTORABLE and (not wanted or name in wanted)]
 
 
-async def imported(person: Person, source: ClusterSource, record: BackupRecord, location: str) -> str:
-    """A DatabaseBackup that stands for a backup of the store.
+async def imported(person: Person, source: ClusterSource, record: BackupRecord, listed: BackupLine) -> str:
+    """A DatabaseBackup that stands for a backup of the store, pinned where that is.
 
     It is made suspended, or the operator would take a new backup before the status says that there is one.
     """
@@ -208,9 +208,10 @@ async def imported(person: Person, source: ClusterSource, record: BackupRecord, 
         "storeRef": {"name": source.store},
         "type": TYPES[record.type],
         "suspend": True,
+        "pinned": listed.pinned,
     }
     body = backup_object(name, person.namespace, spec)
-    body["metadata"]["annotations"] = {IMPORTED: location}
+    body["metadata"]["annotations"] = {IMPORTED: listed.location}
     try:
         made = await person.client.create(BACKUPS, person.namespace, body)
     except KubeError as error:
@@ -219,7 +220,7 @@ async def imported(person: Person, source: ClusterSource, record: BackupRecord, 
         made = await person.get(BACKUPS, name)
     backup = DatabaseBackup.of(made)
     status = backup.status.model_copy(update={"backup_id": record.backup_id})
-    plan = succeeded(backup, status, done(record, location, repeated=True).report)  # type: ignore[arg-type]
+    plan = succeeded(backup, status, done(record, listed.location, repeated=True).report)  # type: ignore[arg-type]
     after = conclude(plan, backup.status, generation=backup.metadata.generation, now=datetime.now(UTC))
     await person.client.merge_status(BACKUPS, person.namespace, name, {"status": after.to_json()})
     return name

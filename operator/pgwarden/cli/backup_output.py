@@ -123,8 +123,9 @@ def told_of_archive(archive: ArchiveReport) -> str:
     return f"archive {archive.archive}{since}: recoverable from {span}"
 
 
-def show_record(record: dict[str, Any], *, as_json: bool) -> None:
-    """Prints one backup.json: whole, or what a person asks for first and the commands to restore it by hand."""
+def show_record(record: dict[str, Any], backup: BackupLine, *, as_json: bool) -> None:
+    """Prints one backup.json: whole, or what a person asks for first, what the catalogue says of the backup now, and
+    the commands to restore it by hand."""
     if as_json:
         print_json(record)
         return
@@ -142,6 +143,9 @@ def show_record(record: dict[str, Any], *, as_json: bool) -> None:
         ("encrypted to", ", ".join(record.get("recipients") or []) or "nobody: not encrypted"),
         ("compression", record.get("compression")),
         ("damage", record.get("damage") or record.get("untrustedReason")),
+        ("state", f"{backup.state}: {backup.detail}" if backup.detail else backup.state),
+        ("pinned", "yes" if backup.pinned else "no"),
+        ("kept because", backup.kept_because or EXPIRED),
     ]
     for name, value in rows:
         if value not in (None, ""):

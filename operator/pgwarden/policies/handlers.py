@@ -39,6 +39,7 @@ from pgwarden.policies.surroundings import (
     measured,
     named_by_restores,
     parents_under_way,
+    pinned_in,
     under_way,
 )
 from pgwarden.policies.wal import Archiver, archived_point
@@ -153,7 +154,7 @@ class PolicyController:
             stuck_after=context.config.backup_stuck_after,
             obstacle=await self.obstacle(policy, cluster, store, namespace),
             twin=elder_twin(policy, all_of(self.context, BackupPolicy, namespace)),
-            in_use=named_by_restores(restores),
+            in_use=named_by_restores(restores) | {each.metadata.name for each in pinned_in(policy, [*backups.values()])},
             archiver=Archiver(known.report, known.problem),
             measured=measured(restores),
             job=await observe_job(context, namespace, look_job(policy), recorded=bool(attempts)),
@@ -208,6 +209,7 @@ class PolicyController:
             launch(config, look_job(policy), 1, config.images.monitor),
             live=under_way(policy, list(backups.values())),
             in_use=[*(read_by_restores(restores, backups) or []), *parents_under_way(policy, list(backups.values()))],
+            pinned=[each.status.backup_id for each in pinned_in(policy, list(backups.values()))],
         )
 
     def export(self, key: Key, observed: ObservedPolicy) -> None:

@@ -14,7 +14,7 @@ def outlived(policy: BackupPolicy, runs: Sequence[Run], in_use: Collection[str],
     """Objects to delete, oldest first.
 
     Kept are the unfinished, the failed of `failedHistoryDays`, the restorable fulls of the window and in any case the
-    newest one, what a restore names (`in_use`), and of the others the last `historyLimit`.
+    newest one, what a restore names or a person pinned (`in_use`), and of the others the last `historyLimit`.
     """
     spec = policy.spec
     window = now - parse_duration(spec.retention.window)

@@ -72,6 +72,7 @@ def look(
     *,
     live: Sequence[str],
     in_use: Sequence[str],
+    pinned: Sequence[str],
 ) -> Manifest:
     """The Job that looks after the archive; the operator's own image will do."""
     verification = policy.spec.verification
@@ -83,6 +84,7 @@ def look(
         retention=retention_settings(policy.spec.retention),
         live=list(live),
         in_use=list(in_use),
+        pinned=list(pinned),
         verify=VerifySettings(at_most=verification.backups, max_rate_kib=verification.max_rate_kib),
     )
     return launch.job(

@@ -79,3 +79,8 @@ def parents_under_way(policy: BackupPolicy, backups: Sequence[DatabaseBackup]) -
             if same_archive(policy, each) and each.spec.parent and not run_of(each).finished
         }
     )
+
+
+def pinned_in(policy: BackupPolicy, backups: Sequence[DatabaseBackup]) -> list[DatabaseBackup]:
+    """The DatabaseBackups of the policy's archive that people want pinned: the store may not have been told yet."""
+    return [each for each in backups if same_archive(policy, each) and each.spec.pinned and each.status.backup_id]

@@ -9,6 +9,7 @@ All paths are relative to the store's prefix, with `/` between their parts:
                                                                                     /<oid>.tar.zst.00000[.age]
                                                                                     /backup_manifest.zst[.age]
                                                           /checks/<time>-<what>-<passed|failed>.json
+                                                          /pins/<number>-<pinned|unpinned>.json   the highest holds
                                       /wal/<timeline>/<segment>.zst[.age]               a whole WAL segment
                                                      /<segment>.tail.<start>-<end>[.<digest>].zst[.age]  of an
                                                                                                 unfinished one
@@ -54,6 +55,7 @@ GAPS_FOLDER = "gaps"
 MOMENTS_FOLDER = "moments"
 CATALOGUE_FOLDER = "catalogue"
 CHECKS_FOLDER = "checks"
+PINS_FOLDER = "pins"
 RECORD_FILE = "backup.json"
 AGE_SUFFIX = ".age"
 MAX_PATH_BYTES = 1024
@@ -155,6 +157,11 @@ def check_object(location: str, time: datetime, what: str, *, passed: bool) -> s
     """What came out when the objects of the backup at `location` were read again."""
     name = f"{time.astimezone(UTC):%Y%m%dT%H%M%SZ}-{what}-{'passed' if passed else 'failed'}.json"
     return join(location, CHECKS_FOLDER, name)
+
+
+def pin_object(location: str, number: int, *, pinned: bool) -> str:
+    """Says for the `number`th time, from 1 on, whether the backup at `location` is pinned."""
+    return join(location, PINS_FOLDER, f"{number:04d}-{'pinned' if pinned else 'unpinned'}.json")
 
 
 def checkpoint_object(archive: str, number: int) -> str:

@@ -31,6 +31,7 @@ from tests.unit.policies.bodies import policy
 
 KEY = Key("DatabaseBackup", NAMESPACE, "nightly")
 ID = "20261123T110000Z-full-0123456789"
+DONE = [condition("Ready", "True"), condition("Restorable", "True")]
 
 
 @dataclass
@@ -131,3 +132,33 @@ async def test_a_job_that_the_api_server_refuses_makes_the_backup_no_worse(it: W
 async def test_without_its_cluster_nobody_says_whose_archive_it_is(it: World) -> None:
     it.context.cache.drop(Key("DatabaseCluster", NAMESPACE, "operational"), uid="uid-of-operational")
     assert (await it.look())["Expired"] == ("Unknown", "ClusterNotFound")
+
+
+async def test_a_wish_to_pin_is_told_to_the_store_and_to_whoever_deletes_meanwhile(it: World) -> None:
+    it.put(restorable_backup("weekly", backupID="weekly-1"), pinned=True)
+    await it.look()
+    assert (it.task.what, it.task.pinned) == ("expire", ["weekly-1"])
+
+
+async def test_a_job_pins_it_and_another_one_takes_the_pin_away(it: World) -> None:
+    it.put(restorable_backup(), pinned=True)
+    said = await it.look()
+    assert said["Pinned"] == ("Unknown", "Pinning")
+    assert (it.task.what, it.task.backups, it.task.asked_by) == ("pin", [ID], f"DatabaseBackup {NAMESPACE}/nightly")
+    await it.look()
+    assert it.jobs == 1, "a second look adopts what the first has made"
+    pinned = {"conditions": [*DONE, condition("Pinned", "True")]}
+    it.server.objects = {key: made for key, made in it.server.objects.items() if key[0] != "jobs"}
+    it.put(restorable_backup(**pinned))
+    await it.look()
+    assert (it.task.what, it.task.backups) == ("unpin", [ID])
+
+
+async def test_a_pin_that_the_api_server_refuses_makes_the_backup_no_worse(it: World) -> None:
+    it.put(restorable_backup(), pinned=True)
+    it.server.refuses["POST", "jobs"] = refusal(403, "Forbidden", "exceeded quota")
+    said = await it.look()
+    assert said["Pinned"] == ("Unknown", "JobForbidden")
+    assert (said["Ready"][0], said["Restorable"][0]) == ("True", "True")
+    it.server.refuses.clear()
+    assert (await it.look())["Pinned"] == ("Unknown", "Pinning")

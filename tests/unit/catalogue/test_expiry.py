@@ -51,6 +51,16 @@ def test_a_full_goes_where_wal_leads_from_an_older_one_to_the_same_moments() -> 
     assert going(ask(world, "b0002", "b0003")) == ["b0002", "b0003"]
 
 
+def test_a_pinned_backup_stays_and_so_does_what_it_builds_upon() -> None:
+    world = World()
+    full = world.back_up()
+    child = world.back_up(full)
+    world.backups[1] = replace(child, pinned=True)
+    found = ask(world, full.backup_id, child.backup_id, policy=None)
+    assert why(found) == {child.backup_id: "Pinned", full.backup_id: "NeededByOthers"}
+    assert "pgwarden backup unpin" in found.refused[0].message
+
+
 def test_the_backup_that_the_window_begins_with_stays() -> None:
     found = ask(archived_fulls(), "b0001")
     assert (going(found), why(found)) == ([], {"b0001": "WindowNeedsIt"})

@@ -128,7 +128,11 @@ def test_pinned_backups_stay_with_their_parents_and_those_in_use_with_their_wal(
     pinned = plan(world.catalogue(), WEEK, world.clock, pinned={child.backup_id})
     assert {full.backup_id, child.backup_id} <= pinned.kept.keys()
     assert later.backup_id in ids(pinned)
-    assert not pinned.wal.wants(1, child.start, child.stop)
+    assert pinned.kept[child.backup_id] == "pinned"
+    assert not pinned.wal.wants(1, child.start, child.stop), "it carries the WAL to its end"
+    world.backups = [replace(each, pinned=each == child) for each in world.backups]
+    assert plan(world.catalogue(), WEEK, world.clock).kept == pinned.kept
+    world.backups = [replace(each, pinned=False) for each in world.backups]
     in_use = plan(world.catalogue(), WEEK, world.clock, in_use={child.backup_id})
     assert in_use.kept[child.backup_id] == "in use"
     assert in_use.wal.wants(1, child.start, child.stop)

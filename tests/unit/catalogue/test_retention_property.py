@@ -16,6 +16,7 @@ EVENTS = st.one_of(
     st.tuples(st.just("lose"), st.integers(1, 2)),
     st.tuples(st.sampled_from(["full", "damaged", "incremental", "on the last", "dump", "prune"]), st.just(0)),
     st.tuples(st.just("promote"), st.integers(0, 2)),
+    st.tuples(st.just("pin"), st.integers(0, 9)),
     st.tuples(st.just("wait"), st.integers(1, 72)),
     st.tuples(st.just("clock jumps"), st.integers(-500, 500)),
 )
@@ -46,6 +47,8 @@ def happen(world: World, event: str, amount: int) -> None:
             world.dump()
         case "plant":
             world.plant(amount)
+        case "pin":
+            world.pin(amount)
         case "promote":
             world.promote(amount)
         case "wait" | "clock jumps":
@@ -64,6 +67,8 @@ def test_what_was_recoverable_in_the_window_stays_so(
             continue
         before, held_before = world.recoverable(), restorable(world.backups)
         chains = {backup.backup_id: backup.chain for backup in world.backups}
+        pinned = {backup.backup_id for backup in world.backups if backup.pinned}
+        pinned_good = pinned & {backup.backup_id for backup in held_before}
         found = world.prune(retention)
         if found.window_start is None:
             assert not found.expired
@@ -72,6 +77,8 @@ def test_what_was_recoverable_in_the_window_stays_so(
         assert in_window <= world.recoverable()
         left = {backup.backup_id for backup in world.backups}
         assert all(parent in left for child in left for parent in chains[child] if parent in chains)
+        assert pinned <= left
+        assert pinned_good <= {backup.backup_id for backup in restorable(world.backups)}
         if held_before:
             newest = max(held_before, key=lambda backup: (backup.stop_time, backup.stop))
             assert newest.backup_id in left

@@ -72,6 +72,12 @@ class World:
         self.marks.append(Moment(self.clock, self.timeline, made.stop))
         return made
 
+    def pin(self, which: int) -> None:
+        """Somebody pins a backup, or takes its pin away."""
+        if self.backups:
+            number = which % len(self.backups)
+            self.backups[number] = replace(self.backups[number], pinned=not self.backups[number].pinned)
+
     def plant(self, hours: int) -> None:
         """A full that somebody else says was taken so many hours ago, on another system where they are odd."""
         self.number += 1
