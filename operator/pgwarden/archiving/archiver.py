@@ -38,6 +38,7 @@ from pgwarden.jobs.errors import TaskError
 from pgwarden.postgres.wal_stream import WALStream
 from pgwarden.storage import layout
 from pgwarden.storage.archive import claim_archive, read_archive_file
+from pgwarden.storage.catalogue_key import catalogue_key_of
 from pgwarden.storage.encryption import parse_recipients
 from pgwarden.storage.store import Store, open_store
 
@@ -133,9 +134,11 @@ class Archiver(threading.Thread):
         """One stream, from finding the primary to its end. Returns when the next one may begin at once."""
         with told_as(ArchiverState.STORE_UNREACHABLE):
             recipients = parse_recipients(self.settings.store.recipients)
+            key = catalogue_key_of(self.settings.store)
             store = open_store(self.settings.store)
             archive = claim_archive(store, self.settings.archive, datetime.now(UTC))
             self._write_into(store, archive)
+            self._moments.key = key.hmac if key is not None else None
             held = Held(archived_system(store, archive), newest_timeline(store, archive))
         primary = find_primary(self.settings, self._operation, held)
         lookout = None

@@ -6,10 +6,12 @@ import json
 from collections import deque
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any
 
 from pgwarden.api.wal import format_lsn
 from pgwarden.archiving.primary import Look
 from pgwarden.storage import layout
+from pgwarden.storage.authenticity import name_proof, sign
 
 SAMPLE_SECONDS = 10.0
 WRITE_SECONDS = 60.0
@@ -34,6 +36,8 @@ class Moments:
     """Collects moments, and gives them out when the archive holds all WAL up to them. `now` is a monotonic clock's."""
 
     def __init__(self) -> None:
+        self.key: bytes | None = None
+        """The store's catalogue key, with which the index is authenticated; None where there is none."""
         self._waiting: deque[Moment] = deque()
         self._to_write: list[Moment] = []
         self._last_kept = float("-inf")
@@ -65,11 +69,13 @@ class Moments:
         written, self._to_write = self._to_write, []
         self._last_written = now
         last = written[-1]
-        return layout.moments_object(archive, last.time, last.timeline, last.position), encoded(written)
+        named = (archive, last.time, last.timeline, last.position)
+        proof = "" if self.key is None else name_proof(layout.moments_name(*named), self.key)
+        return layout.moments_object(*named, proof), encoded(written, self.key)
 
 
-def encoded(moments: list[Moment]) -> bytes:
-    """The content of one object of the index, sorted by time."""
+def encoded(moments: list[Moment], key: bytes | None = None) -> bytes:
+    """The content of one object of the index, sorted by time; authenticated where there is a key."""
     listed = [
         {
             "time": moment.time.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
@@ -79,4 +85,7 @@ def encoded(moments: list[Moment]) -> bytes:
         }
         for moment in sorted(moments, key=lambda moment: moment.time)
     ]
-    return json.dumps({"schemaVersion": 1, "moments": listed}).encode() + b"\n"
+    document: dict[str, Any] = {"schemaVersion": 1, "moments": listed}
+    if key is not None:
+        document["authentication"] = sign(document, key)
+    return json.dumps(document).encode() + b"\n"

@@ -52,7 +52,7 @@ def settings(policy: BackupPolicy, cluster: DatabaseCluster, store: BackupStore)
         archive=archive_identity(cluster),
         endpoints=[address(cluster), *(address(cluster, endpoint=replica) for replica in cluster.spec.replicas)],
         expected_system_identifier=None if system in UNKNOWN_SYSTEMS else system,
-        store=location(store),
+        store=location(store, catalogue_key=True),
         slot=slot_name(policy.metadata.uid),
         compression_level=policy.spec.wal.compression_level,
         tail_seconds=policy.spec.wal.tail_seconds,
@@ -65,7 +65,7 @@ def settings(policy: BackupPolicy, cluster: DatabaseCluster, store: BackupStore)
 
 def wanted(cluster: DatabaseCluster, store: BackupStore) -> list[Wanted]:
     """The Secrets, ConfigMaps and keys that the pod mounts."""
-    return [*cluster_wanted(cluster, Role.BACKUP), *store_wanted(store)]
+    return [*cluster_wanted(cluster, Role.BACKUP), *store_wanted(store, catalogue_key=True)]
 
 
 def manifests(
@@ -140,7 +140,7 @@ def pod_volumes(name: str, cluster: DatabaseCluster, store: BackupStore) -> list
         {"name": "settings", "configMap": {"name": name}},
         {"name": "temporary", "emptyDir": {"sizeLimit": "64Mi"}},
         *([volume(cluster, used)] if used is not None else []),
-        *volumes(store),
+        *volumes(store, catalogue_key=True),
     ]
 
 
@@ -149,5 +149,5 @@ def pod_mounts(store: BackupStore) -> list[Manifest]:
         {"name": "settings", "mountPath": SETTINGS_FILE.rpartition("/")[0], "readOnly": True},
         {"name": "temporary", "mountPath": "/tmp"},  # noqa: S108 - inside the pod, a volume of its own
         mount(),
-        *mounts(store),
+        *mounts(store, catalogue_key=True),
     ]

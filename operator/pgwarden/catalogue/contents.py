@@ -88,6 +88,8 @@ class Moment:
     position: int
     next_xid: str = ""
     """The first transaction that had no number yet; empty where that was not noted or not read."""
+    proven: bool = True
+    """Whether a holder of the store's catalogue key noted it; also where there is no key to ask."""
 
 
 @dataclass(frozen=True)

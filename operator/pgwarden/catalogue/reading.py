@@ -12,7 +12,7 @@ from pgwarden.backups.record import BackupRecord, read_record
 from pgwarden.catalogue.contents import Catalogue, Flaw, StoredBackup, Trouble, logical_backup, physical_backup
 from pgwarden.catalogue.continuity import ArchivedWAL, read_wal
 from pgwarden.catalogue.folders import BackupFolder, folders_of
-from pgwarden.catalogue.moments import Choice, IndexObject, ends_of_timelines, list_index, read_moments
+from pgwarden.catalogue.moments import Choice, IndexObject, believed, ends_of_timelines, list_index, read_moments
 from pgwarden.catalogue.pins import is_pinned
 from pgwarden.jobs.errors import TaskError
 from pgwarden.logical.record import LogicalRecord, read_logical_record
@@ -50,7 +50,7 @@ def read_archive(
 ) -> Archive:
     """Reads an archive; an object that cannot be read or believed becomes a trouble and hides no other.
 
-    With the store's catalogue `key` forged records are found out. With `all_of_it` all WAL is listed, whatever a
+    With the store's catalogue `key` forged records and moments are found out. With `all_of_it` all WAL is listed, whatever a
     checkpoint tells. `choice` says which objects of the index of moments are read in full. Raises what `Store` raises.
     """
     found = Archive(Catalogue(archive), ArchivedWAL())
@@ -75,8 +75,8 @@ def read_archive(
     # Of an archive of two clusters, one made anew in the other's place, the newest's WAL is what is asked for.
     segment_bytes = max(segments, key=lambda size: segments[size])
     found.wal = read_wal(store, archive, segment_bytes, now, all_of_it=all_of_it)
-    found.index = list_index(store, archive)
-    moments = read_moments(store, found.index, choice, troubles)
+    found.index = list_index(store, archive, key)
+    moments = read_moments(store, believed(found.index, troubles), choice, troubles, key)
     found.catalogue = Catalogue(
         archive=archive,
         backups=tuple(sorted(backups, key=lambda backup: (backup.start_time, backup.backup_id))),

@@ -165,9 +165,10 @@ def believed(
 
 
 def window_end(catalogues: Sequence[Catalogue], now: datetime) -> datetime | None:
-    """The last moment that the archives tell of, or now; None for empty ones."""
+    """The last moment that the archives tell of, or now; None for empty ones. A moment that nobody has proven must not
+    end it late."""
     told = [backup.stop_time for each in catalogues for backup in each.backups]
-    told += [moment.time for each in catalogues for moment in each.moments]
+    told += [moment.time for each in catalogues for moment in each.moments if moment.proven]
     return min(now, max(told)) if told else None
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from pgwarden.catalogue.contents import Catalogue
-from pgwarden.catalogue.moments import IndexObject, around
+from pgwarden.catalogue.moments import NOT_AUTHENTIC, IndexObject, around
 from pgwarden.catalogue.reading import read_archive
 from pgwarden.catalogue.window import newest_timeline
 from pgwarden.jobs.errors import TaskError
@@ -39,10 +39,12 @@ def telling(index: Sequence[IndexObject], target: TargetPoint) -> Sequence[Index
 
 def refuse_what_misleads(catalogue: Catalogue, target: TargetPoint) -> None:
     """Raises TaskError where what cannot be understood would lead elsewhere than to `target`: HistoryDamaged, of the
-    wanted timeline; ObjectDamaged, of the moments around a wanted time."""
+    wanted timeline; ObjectDamaged and RecordForged, of the moments around a wanted time. Those that nobody wrote with
+    the store's key mislead nobody: they are passed over."""
     timeline = target.timeline or newest_timeline(catalogue) or 1
     for trouble in catalogue.troubles:
         leads = trouble.path == history_object(catalogue.archive, timeline)
-        times = target.time is not None and trouble.path.startswith(f"{moments_folder(catalogue.archive)}/")
+        of_moments = trouble.path.startswith(f"{moments_folder(catalogue.archive)}/")
+        times = target.time is not None and of_moments and trouble.reason != NOT_AUTHENTIC
         if leads or times:
             raise TaskError(trouble.reason, trouble.message, remedy=trouble.remedy)

@@ -21,6 +21,7 @@ from pgwarden.jobs.errors import TaskError
 
 FIELD = "authentication"
 KEY_ID_DIGITS = 16
+PROOF_DIGITS = 16
 
 
 class Authenticity(StrEnum):
@@ -42,6 +43,17 @@ def key_id(key: bytes) -> str:
 def sign(document: dict[str, Any], key: bytes) -> dict[str, str]:
     """The value of the field `authentication` for a record, given as the JSON that will be written."""
     return {"keyId": key_id(key), "hmacSha256": _hmac(document, key)}
+
+
+def name_proof(name: str, key: bytes) -> str:
+    """What shows, as a part of an object's name, that a holder of the key gave it that name: a listing alone tells then
+    who wrote it. 16 hexadecimal digits of the HMAC over the rest of the path; no record can be taken for one."""
+    return hmac.new(key, name.encode(), hashlib.sha256).hexdigest()[:PROOF_DIGITS]
+
+
+def proves_name(proof: str, name: str, key: bytes) -> bool:
+    """Whether a holder of the key gave an object that name."""
+    return hmac.compare_digest(proof.encode(), name_proof(name, key).encode())
 
 
 def verify_record(content: bytes, key: bytes) -> Authenticity:

@@ -17,7 +17,7 @@ All paths are relative to the store's prefix, with `/` between their parts:
                                       /wal/system.json                  whose WAL it is, and how long its segments are
                                       /checksums/<timeline>/<segment>.sha256            of the plain segment
                                       /gaps/<timeline>-<from>-<to>.json WAL that the archive never got, and why
-                                      /moments/<time>-<timeline>-<position>.json        when the WAL was where
+                                      /moments/<time>-<timeline>-<position>[-<proof>].json  when the WAL was where
                                       /catalogue/<number>.json          WAL that a full listing need not look at again
                                       /logical/<backup id>/backup.json                  written last, as above
                                       /logical/<backup id>/attempt-<number>-<random>/...
@@ -229,7 +229,16 @@ def moments_folder(archive: str) -> str:
     return join(archive, MOMENTS_FOLDER)
 
 
-def moments_object(archive: str, time: datetime, timeline: int, position: int) -> str:
-    """One piece of that index, named after the last moment in it; names sort by time."""
-    name = f"{time.astimezone(UTC):%Y%m%dT%H%M%SZ}-{timeline:08X}-{position:016X}.json"
+def moments_object(archive: str, time: datetime, timeline: int, position: int, proof: str = "") -> str:
+    """One piece of that index, named after the last moment in it; names sort by time.
+
+    `proof` shows who gave it that name (`authenticity.name_proof` of `moments_name`).
+    """
+    name = moments_name(archive, time, timeline, position)
+    return f"{name}-{proof}.json" if proof else f"{name}.json"
+
+
+def moments_name(archive: str, time: datetime, timeline: int, position: int) -> str:
+    """The path of such an object as far as it tells of the moment."""
+    name = f"{time.astimezone(UTC):%Y%m%dT%H%M%SZ}-{timeline:08X}-{position:016X}"
     return join(archive, MOMENTS_FOLDER, name)

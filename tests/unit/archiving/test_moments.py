@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from pgwarden.archiving.contract import SlotReport
 from pgwarden.archiving.moments import MOST_WAITING, SAMPLE_SECONDS, WRITE_SECONDS, Moments
 from pgwarden.archiving.primary import Look
+from pgwarden.storage.authenticity import Authenticity, proves_name, verify_record
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 ARCHIVE = "shop/operational/0001"
@@ -76,3 +77,17 @@ def test_memory_is_bounded_while_the_store_is_away() -> None:
     due = moments.due(ARCHIVE, 5.0 * MOST_WAITING)
     assert due is not None
     assert 0 < len(listed(due[1])) <= MOST_WAITING
+
+
+def test_with_the_stores_key_name_and_content_are_authenticated() -> None:
+    moments = Moments()
+    moments.key = b"k" * 32
+    moments.add(look(0, 500), 0.0)
+    moments.stored(1, 500)
+    due = moments.due(ARCHIVE, 0.0, closing=True)
+    assert due is not None
+    path, content = due
+    name, _, proof = path.removesuffix(".json").rpartition("-")
+    assert proves_name(proof, name, b"k" * 32)
+    assert not proves_name(proof, name, b"o" * 32)
+    assert verify_record(content, b"k" * 32) is Authenticity.AUTHENTIC

@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import pytest
 
-from pgwarden.catalogue.contents import Catalogue, Flaw, Trouble
+from pgwarden.catalogue.contents import Catalogue, Flaw, Moment, Trouble
 from pgwarden.catalogue.contract import DAY, RetentionSettings
 from pgwarden.catalogue.retention import Retention, plan, plan_all
 from tests.unit.catalogue.world import SEGMENT, World
@@ -241,3 +241,15 @@ def test_an_archive_that_was_succeeded_stays_while_the_next_has_too_few_fulls() 
     two = RetentionSettings(window_seconds=7 * DAY, minimum_fulls=2)
     assert set(both(first, second, two)[0].kept) == {"b0012"}
     assert set(both(first, second)[0].kept) == set()
+
+
+def test_a_moment_that_nobody_has_proven_does_not_end_the_window() -> None:
+    world = daily_fulls(3)
+    honest = plan(world.catalogue(), WEEK, world.clock)
+    world.wait(24 * 365)
+    planted = Moment(world.clock, 1, world.position, proven=False)
+    catalogue = world.catalogue()
+    found = plan(replace(catalogue, moments=(*catalogue.moments, planted)), WEEK, world.clock)
+    assert found.window_start is not None and honest.window_start is not None
+    assert found.window_start <= honest.window_start
+    assert ids(found) == ids(honest) == []
