@@ -20,7 +20,9 @@ EXCLUDES: dict[Operation, frozenset[Operation]] = {
     # A restore into a new instance touches nothing of the old one.
     Operation.RESTORE: frozenset(),
     Operation.PROBE_STORE: frozenset(),
-    # Two prunes would only find each other's objects gone. What a backup or a restore needs is named in the task.
+    # Two prunes would only find each other's objects gone. What a backup or a restore needs is named in the task; a
+    # restore that begins later, or that nobody here sees, finds what was in the window for a day more, and resolves its
+    # target again where a backup was taken from under it.
     Operation.CATALOGUE: frozenset({Operation.CATALOGUE}),
 }
 

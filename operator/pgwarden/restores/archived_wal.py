@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -127,10 +128,14 @@ class ArchivedWAL:
             segment = self._listed_again(name) or segment
 
     def _listed_again(self, name: str) -> ArchivedSegment | None:
+        """The segment out of what is there now, as far as it was planned; None where that does not come as far. It may
+        have grown since: what the server wrote after the target was resolved is none of this recovery's."""
+        planned = self._plan.archived[name]
         folder = timeline_folder(self._archive, int(name[:8], 16))
         listing = self._store.list(folder, after=join(folder, name))
         pieces = [piece for piece in wal_pieces(listing, self._plan.segment_bytes) if piece.segment == name]
-        return join_pieces(pieces, self._plan.archived[name].start)
+        joined = join_pieces(pieces, planned.start)
+        return replace(joined, end=planned.end) if joined is not None and joined.end >= planned.end else None
 
     def _write(self, name: str, segment: ArchivedSegment) -> None:
         """Puts the segment together and renames it in; an unfinished one is padded with zeros, as PostgreSQL refuses a
@@ -154,6 +159,7 @@ class ArchivedWAL:
                         self._store, piece.path, f"it unpacks to {size} bytes instead of {piece.end - piece.start}"
                     )
                 position = piece.end
+            file.truncate(segment.end - segment.start)
             file.truncate(self._plan.segment_bytes)
         part.rename(self._ready / name)
         self.segments += 1

@@ -49,6 +49,7 @@ def resolve(catalogue: Catalogue, point: TargetPoint, backup_id: str | None = No
     """
     if backup_id is not None:
         catalogue = only(catalogue, backup_id)
+    catalogue = catalogue.of_one_system()
     if point.immediate:
         return immediate(catalogue, point)
     own = ended_at(catalogue, point)
@@ -120,8 +121,8 @@ def immediate(catalogue: Catalogue, point: TargetPoint) -> Resolved:
 def ended_at(catalogue: Catalogue, point: TargetPoint) -> StoredBackup | None:
     """The backup that ended in the very second that is asked for, where no WAL is known to lead further.
 
-    Statuses tell its end without fractions of a second. PostgreSQL is not asked to stop at that time: it was told by
-    another clock than those of the commits, and may lie before the position where the backup is consistent.
+    Statuses tell its end without fractions of a second. PostgreSQL is not asked to stop at that time: cut so, it may
+    lie before the position where the backup is consistent, and no commit that late is known of.
     """
     timeline = point.timeline or newest_timeline(catalogue)
     if point.time is None or timeline is None:

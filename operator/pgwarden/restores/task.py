@@ -38,6 +38,8 @@ from pgwarden.storage.store import Store, open_store
 __all__ = ["RestoreTask", "run"]
 
 SERVER_SCRIPT = "run-server.sh"
+TAKEN_AWAY = frozenset({"ObjectMissing", "ChainBroken"})
+"""What a restore hears whose backup is deleted under it, before any server has run on what it has fetched."""
 ANOTHER_BACKUP = "Restore another backup with a new RestoreRequest."
 
 
@@ -54,7 +56,14 @@ def run(task: RestoreTask, context: AgentContext) -> Done:
         if marker is not None and marker.restored is not None:
             write_scripts(paths, int(marker.restored.postgres_version.split(".")[0]))
             return done(marker.restored.model_copy(update={"repeated": True}))
-        report, resolved = lay_out(task, context, volume, marker.resolved if marker is not None else None)
+        try:
+            report, resolved = lay_out(task, context, volume, marker.resolved if marker is not None else None)
+        except TaskError as error:
+            if error.reason not in TAKEN_AWAY or task.location:
+                raise
+            # Retention or a person deleted it meanwhile, and may have left another way to the target.
+            context.log(f"resolving the target again: {error.message}")
+            report, resolved = lay_out(task, context, volume, None)
         volume.write(
             Marker(
                 request_uid=task.request_uid,
