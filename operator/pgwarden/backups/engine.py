@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import datetime
 
 import pgwarden
 from pgwarden.backups.by_hand import Link, restore_script
+from pgwarden.backups.clock import ServerClock
 from pgwarden.backups.contract import BackupTask
 from pgwarden.backups.inventory import OPERATION
 from pgwarden.backups.parents import Parent
@@ -43,14 +44,15 @@ def take_backup(
     if packing.recipients and key is not None:
         for_manifest = replace(packing, recipients=[*packing.recipients, *parse_recipients([key.recipient])])
     base = None if parent is None else Base(parent, lambda: read_manifest(store, archive, parent, key))
-    started = datetime.now(UTC)
     with backup_lock(task.database, OPERATION, watcher.check_stop):
+        # The primary's also where a replica serves: the archive's moments are by that one.
+        clock = ServerClock(task.database)
         begun = begin_backup(task, base, watcher.check_stop)
         try:
             ended, contents = _receive(task, store, archive, begun, packing, for_manifest, watcher)
         finally:
             begun.run.connection.finish()
-    times = (started, datetime.now(UTC))
+        times = (clock.started, clock.now())
     return _record(task, archive, parent, key, begun, ended, contents, times), begun.note
 
 

@@ -142,7 +142,7 @@ def branches(history: str) -> dict[int, int]:
 
 
 def check_something_new(parent: BackupRecord, timeline: int, facts: ServerFacts) -> None:
-    """Raises NothingNew.
+    """Raises NothingNew, and TaskError with reason ServerBehindParent.
 
     A primary's backup ends by switching to the next WAL segment: a primary that is still at its beginning has written
     nothing since. A standby's ends in the middle of one, and begins at its last restart point, which the parent may lie
@@ -151,6 +151,13 @@ def check_something_new(parent: BackupRecord, timeline: int, facts: ServerFacts)
     if parent.timeline != timeline:
         return
     stop, segment = parse_lsn(parent.stop_lsn), parent.server.wal_segment_bytes
+    if not facts.in_recovery and facts.position < stop:
+        raise refused(
+            parent,
+            "ServerBehindParent",
+            f"it ends at {parent.stop_lsn}, and the server has written no more than {format_lsn(facts.position)} of "
+            "the same timeline: its volume was rolled back, and it writes another history now",
+        )
     end = stop if parent.server.from_standby else -(-stop // segment) * segment + LONG_PAGE_HEADER
     if not facts.in_recovery and facts.position <= end:
         raise NothingNew(f"no WAL was written since backup {parent.backup_id} ended at {parent.stop_lsn}")

@@ -193,6 +193,7 @@ class Record(RecordModel):
     cluster_uid: str
     """UID of the DatabaseCluster the archive belongs to."""
     start_time: datetime
+    """By the clock of the primary, as are its commits and the archive's moments; that of a dump by the agent's."""
     stop_time: datetime
     recipients: list[str] = Field(default_factory=list)
     """age recipients the objects are encrypted to; empty means not encrypted."""

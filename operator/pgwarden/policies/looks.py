@@ -97,13 +97,13 @@ def due(before: CatalogueStatus, runs: Sequence[Run], now: datetime, *, verifica
 def next_time(before: CatalogueStatus, runs: Sequence[Run]) -> datetime | None:
     """When the next look is due: an hour after the last one, or shortly after a backup."""
     if before.time is None:
-        ended = [run.when for run in runs if run.restorable]
+        ended = [run.known for run in runs if run.restorable]
         # The first of them, not the last: where one follows the other, the last is always about to come.
         return min(ended) + SHORTLY if ended else None
     if before.failures:
         doubled: int = 2 ** min(before.failures, 10)
         return before.time + min(EVERY, SHORTLY * doubled)
-    since = [run.when + SHORTLY for run in runs if run.restorable and run.when > before.time]
+    since = [run.known + SHORTLY for run in runs if run.restorable and run.known > before.time]
     return min([before.time + EVERY, *since])
 
 

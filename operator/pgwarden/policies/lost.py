@@ -10,7 +10,7 @@ from pgwarden.policies.resource import CatalogueStatus
 from pgwarden.policies.runs import Run, RunType
 
 APART = timedelta(minutes=5)
-"""A backup ends by its own pod's clock, a look begins by the operator's: one of so little before may not be in it."""
+"""A Job ends by its node's clock, a look begins by the operator's: a backup of so little before may not be in it."""
 
 
 def without_lost(runs: Sequence[Run], seen: CatalogueStatus | None) -> list[Run]:
@@ -27,4 +27,4 @@ def is_lost(run: Run, seen: CatalogueStatus | None) -> bool:
         RunType.INCREMENTAL: seen.newest_incremental,
         RunType.LOGICAL: seen.newest_logical,
     }[run.type]
-    return run.ended + APART <= seen.looked_from and (newest is None or newest < run.ended)
+    return run.known + APART <= seen.looked_from and (newest is None or newest < run.ended)

@@ -54,7 +54,9 @@ class Run:
     archive: str = ""
     """Id of the archive that it lies in; empty while it runs."""
     ended: datetime | None = None
-    """When a successful one ended."""
+    """When a successful one ended, by the clock of the database server."""
+    told: datetime | None = None
+    """When Kubernetes had seen the end of the last Job about a successful one."""
     holds: datetime | None = None
     """What was committed until then a successful one can bring back."""
     timeline: int = 0
@@ -82,6 +84,11 @@ class Run:
         """When it ended, or when it was made."""
         return self.ended or self.made
 
+    @property
+    def known(self) -> datetime:
+        """When it had ended by the clock that looks at the archive go by: the server's may be far from it."""
+        return self.told or self.when
+
 
 def run_of(backup: DatabaseBackup) -> Run:
     """What a plan has to know of a DatabaseBackup."""
@@ -102,6 +109,7 @@ def run_of(backup: DatabaseBackup) -> Run:
         backup_id=status.backup_id,
         archive=archive_id_of(status.location),
         ended=status.completion_time if good else None,
+        told=last_told(status.attempts) if good else None,
         holds=moment_of(backup) if good else None,
         timeline=status.timeline or 0,
         start_lsn=status.start_lsn or "",
@@ -131,6 +139,11 @@ def archive_id_of(location: str) -> str:
 def open_attempt(attempts: Sequence[Attempt]) -> Attempt | None:
     """The attempt that has not ended, if there is one."""
     return attempts[-1] if attempts and attempts[-1].completion_time is None else None
+
+
+def last_told(attempts: Sequence[Attempt]) -> datetime | None:
+    """When the last attempt was seen to end."""
+    return max((each.completion_time for each in attempts if each.completion_time is not None), default=None)
 
 
 def open_job(attempts: Sequence[Attempt]) -> str:

@@ -7,6 +7,7 @@ import os
 import random
 import shutil
 import signal
+import subprocess
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -500,3 +501,23 @@ def test_one_backup_at_a_time_whoever_asks(trusted: PostgresServer, claim: Store
     assert f"process {pid} (user postgres, pgwarden/backup)" in result.message
     first.kill()
     assert run_backup(backup_task(trusted.address(), claim)).outcome == Outcome.SUCCEEDED
+
+
+def test_after_a_roll_back_behind_the_parent_none_is_taken_on_it(
+    trusted: PostgresServer, claim: StoreLocation, tmp_path: Path
+) -> None:
+    """No WAL is archived, so that only the parent itself tells that the server has lost what it had written."""
+    yesterday = tmp_path / "yesterday"
+    trusted.stop("fast")
+    subprocess.run(["cp", "-a", trusted.data, yesterday], check=True)
+    trusted.start()
+    trusted.execute("UPDATE t SET i = i + 1")
+    report, _ = take_backup(trusted.address(), claim)
+    trusted.stop("fast")
+    shutil.rmtree(trusted.data)
+    subprocess.run(["cp", "-a", yesterday, trusted.data], check=True)
+    trusted.start()
+    result = refused(trusted, claim)
+    assert (result.reason, result.retryable) == ("ServerBehindParent", False)
+    assert report.backup_id in result.message
+    assert "rolled back" in result.message

@@ -111,6 +111,18 @@ def test_one_record_or_another_timeline_is_something_new() -> None:
     check_something_new(parent, 1, facts(position=4 * SEGMENT, in_recovery=True))
 
 
+@pytest.mark.parametrize("from_standby", [False, True])
+def test_a_server_behind_its_parent_has_another_history(from_standby: bool) -> None:
+    parent = sample(stop_lsn="0/3000120")
+    parent.server.from_standby = from_standby
+    with pytest.raises(TaskError) as refused:
+        check_something_new(parent, 1, facts(position=0x300011F))
+    assert refused.value.reason == "ServerBehindParent"
+    assert "0/3000120" in refused.value.message
+    check_something_new(parent, 1, facts(position=0x300011F, in_recovery=True))
+    check_something_new(parent, 2, facts(position=0x300011F))
+
+
 def test_a_backup_of_a_standby_ends_where_it_says_and_not_with_its_segment() -> None:
     parent = sample(stop_lsn="0/3000120")
     parent.server.from_standby = True

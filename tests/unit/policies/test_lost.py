@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 import pytest
@@ -99,3 +100,11 @@ def incremental(run: Run) -> dict[str, NewestReport]:
 def test_a_look_says_nothing_of_what_ended_later(looked_from: datetime | None, lost: bool) -> None:
     seen = CatalogueStatus(looked_from=looked_from)
     assert [run.lost for run in without_lost([NEW], seen)] == [lost]
+
+
+def test_a_server_whose_clock_is_behind_has_lost_nothing() -> None:
+    """The backup came after the look, and says that it ended hours before it."""
+    seen = CatalogueStatus(time=NOW, looked_from=NOW, newest_full=OLD.ended)
+    behind = replace(NEW, told=NOW + MINUTE)
+    assert [run.lost for run in without_lost([OLD, behind], seen)] == [False, False]
+    assert [run.lost for run in without_lost([OLD, NEW], seen)] == [False, True]
