@@ -27,6 +27,7 @@ PROGRAMS = (
     ("memory.py",),
     ("archiver.py",),
     ("archiver.py", "--encrypted"),
+    ("listing.py",),
 )
 
 
