@@ -38,6 +38,8 @@ SILENT: list[tuple[Body, str]] = [
 
 KeeperType = TypeVar("KeeperType", bound=Keeper[Any])
 
+SECRET_KEYS = ("username", "password", "identity", "hmac")
+
 
 class Services(AbstractResolver):
     """Leads every name to one port of loopback, as a Service would to its pod."""
@@ -68,7 +70,7 @@ class Place:
     def api(self, asked: Asked) -> Answer:
         *_, plural, name = asked.path.split("/")
         if plural == "secrets":
-            return 200, {"metadata": {}, "data": {"username": "eA==", "password": "eA=="}}
+            return 200, {"metadata": {}, "data": dict.fromkeys(SECRET_KEYS, "eA==")}
         if asked.method == "PATCH":
             if self.refuses is not None:
                 return self.refuses

@@ -39,22 +39,27 @@ def branches(catalogue: Catalogue, end: datetime) -> list[Branch]:
     """All branches. Nothing in the archive is younger than `end`, as far as anybody can tell.
 
     A cluster that was made anew has another system identifier: its positions have nothing to do with the old ones', so
-    it is told apart; archived WAL and its moments are taken for those of the newest.
+    it is told apart, and archived WAL, histories and moments are those of one of them.
     """
     physical = catalogue.physical
-    current = next((backup.system_identifier for backup in catalogue.of_newest_system), "")
+    current = catalogue.newest_system
+    of_wal = catalogue.wal_system or current
     good = {backup.backup_id for backup in restorable(physical)}
     found = []
-    for system in {current, *(backup.system_identifier for backup in physical)}:
+    for system in sorted({current, of_wal, *(backup.system_identifier for backup in physical)}):
+        archived = system == of_wal
+        # Whatever another system has written since, this one has not.
+        since = [each.stop_time for each in physical if system != current and each.system_identifier == current]
         backups = [backup for backup in physical if backup.system_identifier == system]
-        numbers = {backup.timeline for backup in backups} | (set(catalogue.timelines) if system == current else set())
+        timelines = catalogue.timelines if archived else {}
+        numbers = {backup.timeline for backup in backups} | set(timelines)
         for number in sorted(numbers):
-            path = path_of(catalogue.timelines, number)
+            path = path_of(timelines, number)
             passed = tuple(each for each in backups if lies_on(path, each.timeline, each.stop))
             oldest = min((each.stop for each in passed if each.backup_id in good), default=0)
             moments = [
                 each
-                for each in (catalogue.moments if system == current else ())
+                for each in (catalogue.moments if archived else ())
                 if each.position >= oldest and lies_on(path, each.timeline, each.position)
             ]
             found.append(
@@ -62,8 +67,8 @@ def branches(catalogue: Catalogue, end: datetime) -> list[Branch]:
                     timeline=number,
                     path=path,
                     newest=system == current and number == max(numbers),
-                    archived=system == current,
-                    ended=_ended(catalogue, number, backups, moments, end, current=system == current),
+                    archived=archived,
+                    ended=_ended(catalogue, number, backups, moments, min(since, default=end), archived=archived),
                     backups=passed,
                     moments=tuple(moments),
                     oldest=oldest,
@@ -79,14 +84,14 @@ def _ended(
     moments: list[Moment],
     end: datetime,
     *,
-    current: bool,
+    archived: bool,
 ) -> datetime | None:
     """When a timeline was last written to, or later than that."""
     own = [(each.stop, each.stop_time) for each in backups if each.timeline == number]
     own += [(each.position, each.time) for each in moments if each.timeline == number]
     times = [time for _, time in own]
-    archived = catalogue.timelines.get(number) if current else None
-    ranges = archived.ranges if archived is not None else ()
+    timeline = catalogue.timelines.get(number) if archived else None
+    ranges = timeline.ranges if timeline is not None else ()
     if ranges and ranges[-1].end > max((position for position, _ in own), default=0):
         # WAL of which nothing tells the time: written before anything was noted on a timeline that came later.
         later = [each.stop_time for each in backups if each.timeline > number]

@@ -6,7 +6,7 @@ Positions are bytes of WAL (`pgwarden.api.wal.parse_lsn`); times carry their zon
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 
@@ -116,6 +116,8 @@ class Catalogue:
     moments: tuple[Moment, ...] = ()
     """In the order of their times."""
     troubles: tuple[Trouble, ...] = ()
+    wal_system: str = ""
+    """System whose WAL, histories and moments are archived; empty where nothing tells: that of the newest backup."""
     succeeded: datetime | None = None
     """When another archive of the cluster took this one's place; None for the one that is written to."""
 
@@ -127,8 +129,20 @@ class Catalogue:
     def of_newest_system(self) -> list[StoredBackup]:
         """The physical backups of the system that was backed up last. After pg_upgrade or a new initdb a cluster has
         another system identifier, and its timelines begin with 1 again."""
+        return [each for each in self.physical if each.system_identifier == self.newest_system]
+
+    @property
+    def newest_system(self) -> str:
+        """The system that was backed up last; without a backup that whose WAL is here."""
         last = max(self.physical, key=lambda backup: (backup.start_time, backup.backup_id), default=None)
-        return [each for each in self.physical if last is not None and each.system_identifier == last.system_identifier]
+        return last.system_identifier if last is not None else self.wal_system
+
+    def of_one_system(self) -> Catalogue:
+        """The catalogue as a recovery of the newest system may see it. A backup after pg_upgrade may come into the
+        archive before the archiver has begun another one: WAL of the system before leads nowhere from there."""
+        if self.wal_system in ("", self.newest_system):
+            return self
+        return replace(self, timelines={}, moments=())
 
 
 def physical_backup(record: BackupRecord, location: str) -> StoredBackup:

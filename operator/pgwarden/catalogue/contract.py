@@ -42,6 +42,9 @@ class RetentionSettings(ContractModel):
 
     window_seconds: Annotated[int, Field(ge=0)] = 30 * DAY
     """Every moment of this window stays recoverable."""
+    grace_seconds: Annotated[int, Field(ge=0)] = 0
+    """What leaves the window stays so much longer: a restore that began at its edge, in a shell or in another
+    Kubernetes cluster, is seen by nobody here and still needs it."""
     minimum_fulls: Annotated[int, Field(ge=1)] = 2
     """So many restorable fulls are kept, however old they are."""
     daily: Annotated[int, Field(ge=0)] = 0

@@ -105,10 +105,7 @@ def earlier_than_proven(moments: Iterable[Moment]) -> Callable[[Moment], bool]:
         return (
             moment.proven
             or first is None
-            or (
-                moment.time < first.time
-                and (moment.timeline, moment.position) <= (first.timeline, first.position)
-            )
+            or (moment.time < first.time and (moment.timeline, moment.position) <= (first.timeline, first.position))
         )
 
     return may_be

@@ -51,24 +51,31 @@ class Deletion:
     def delete(self, listed: Iterable[ObjectInfo]) -> int:
         """Deletes objects, several at a time; returns how many of them are gone. Raises what `Store` raises and may
         be tried again."""
+        return self._remove(listed, self.store.delete)
+
+    def discard(self, unfinished: Iterable[ObjectInfo]) -> int:
+        """As `delete`, for objects that were never written to their end."""
+        return self._remove(unfinished, self.store.discard)
+
+    def _remove(self, listed: Iterable[ObjectInfo], remove: Callable[[str], None]) -> int:
         rest = iter(listed)
         gone = 0
         with ThreadPoolExecutor(DELETES_AT_ONCE, thread_name_prefix="delete") as pool:
             while batch := list(islice(rest, BATCH)):
-                for each, done in zip(batch, pool.map(self._delete, batch), strict=True):
+                for each, done in zip(batch, pool.map(lambda one: self._removed(one, remove), batch), strict=True):
                     gone += done
                     self.objects += done
                     self.bytes += each.size if done else 0
                 self.progress(self.objects)
         return gone
 
-    def _delete(self, listed: ObjectInfo) -> bool:
+    def _removed(self, listed: ObjectInfo, remove: Callable[[str], None]) -> bool:
         if self.dry_run:
             return True
         if self.refused >= MOST_REFUSALS:
             return False
         try:
-            self.store.delete(listed.path)
+            remove(listed.path)
         except TaskError as error:
             if error.retryable:
                 raise
@@ -101,11 +108,13 @@ def prune(
     archive: Archive,
     retention: Retention,
     leftovers: list[ObjectInfo],
+    unfinished: list[ObjectInfo],
     *,
     dry_run: bool,
     progress: Progress,
 ) -> Pruned:
-    """Deletes what `retention` says, and `leftovers`. Raises what `Store` raises and may be tried again."""
+    """Deletes what `retention` says, `leftovers`, and `unfinished` objects. Raises what `Store` raises and may be tried
+    again."""
     folder = archive.catalogue.archive
     deletion = Deletion(store, dry_run, progress)
     result = Pruned(PruneReport(dry_run=dry_run, held=retention.held))
@@ -125,8 +134,10 @@ def prune(
     deletion.delete(expired_moments(archive, retention.wal))
     deletion.delete(old_checkpoints(store, folder))
     deletion.delete(leftovers)
+    deletion.discard(unfinished)
     if not dry_run:
-        for location in {each.path.split("/attempt-")[0] for each in leftovers}:
+        left = (each.path.partition("/attempt-") for each in (*leftovers, *unfinished))
+        for location in {before for before, attempt, _ in left if attempt}:
             store.remove_empty(location)
     report = result.report
     report.other_objects = deletion.objects - before

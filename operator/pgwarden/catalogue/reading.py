@@ -7,7 +7,10 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
+from pydantic import ValidationError
+
 from pgwarden.api.wal import USUAL_SEGMENT_BYTES
+from pgwarden.archiving.contract import SystemFile
 from pgwarden.backups.record import BackupRecord, read_record
 from pgwarden.catalogue.contents import Catalogue, Flaw, StoredBackup, Trouble, logical_backup, physical_backup
 from pgwarden.catalogue.continuity import ArchivedWAL, read_wal
@@ -50,8 +53,9 @@ def read_archive(
 ) -> Archive:
     """Reads an archive; an object that cannot be read or believed becomes a trouble and hides no other.
 
-    With the store's catalogue `key` forged records and moments are found out. With `all_of_it` all WAL is listed, whatever a
-    checkpoint tells. `choice` says which objects of the index of moments are read in full. Raises what `Store` raises.
+    With the store's catalogue `key` forged records and moments are found out. With `all_of_it` all WAL is listed,
+    whatever a checkpoint tells. `choice` says which objects of the index of moments are read in full. Raises what
+    `Store` raises.
     """
     found = Archive(Catalogue(archive), ArchivedWAL())
     backups: list[StoredBackup] = []
@@ -72,8 +76,8 @@ def read_archive(
         backups.append(replace(judged(store, record, folder), proven=is_proven(record, key), pinned=pinned))
         if isinstance(record, BackupRecord):
             segments[record.server.wal_segment_bytes] = record.stop_time
-    # Of an archive of two clusters, one made anew in the other's place, the newest's WAL is what is asked for.
-    segment_bytes = max(segments, key=lambda size: segments[size])
+    system = wal_system(store, archive, troubles)
+    segment_bytes = system.segment_bytes if system is not None else max(segments, key=lambda size: segments[size])
     found.wal = read_wal(store, archive, segment_bytes, now, all_of_it=all_of_it)
     found.index = list_index(store, archive, key)
     moments = read_moments(store, believed(found.index, troubles), choice, troubles, key)
@@ -83,8 +87,22 @@ def read_archive(
         timelines=found.wal.timelines,
         moments=moments,
         troubles=(*troubles, *found.wal.troubles),
+        wal_system=system.system_identifier if system is not None else "",
     )
     return found
+
+
+def wal_system(store: Store, archive: str, troubles: list[Trouble]) -> SystemFile | None:
+    """Whose WAL the archiver said it writes; None where no archiver ever wrote. Raises what `Store` raises."""
+    path = layout.system_object(archive)
+    if store.head(path) is None:
+        return None
+    try:
+        return SystemFile.model_validate_json(store.read_small(path))
+    except ValidationError as error:
+        message = f"{path} in the store ({store.name}) does not say whose WAL lies there: {error.error_count()} errors"
+        troubles.append(Trouble(path, "ObjectDamaged", message, "Look at who else writes into the store."))
+        return None
 
 
 def records(

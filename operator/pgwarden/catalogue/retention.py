@@ -4,6 +4,9 @@ Retention is a recovery window: every moment of it that can be recovered now can
 ends at the last moment that anything in the archive tells of, or now where that is earlier: a clock that ran ahead, or
 backups that stopped, delete nothing.
 
+A restore in a shell or from another Kubernetes cluster may not write into the store, so nobody here sees it. What has
+left the window is therefore kept a while longer: whoever began to restore a moment of it has that long to finish.
+
 Times order nothing but backups of different branches. Along a path positions do, which cannot run backwards as clocks
 can: everything after the first position that may be in the window counts as in it.
 """
@@ -69,6 +72,7 @@ class Retention:
     """In the order of deletion: what builds upon another before that."""
     wal: KeptWAL = field(default_factory=KeptWAL)
     window_start: datetime | None = None
+    """As it is promised: what is kept for unseen restores begins earlier."""
     held: str = ""
     """Why no physical backup and no WAL expires at all; empty when they do."""
 
@@ -142,14 +146,15 @@ def believed(
             for number in catalogue.timelines:
                 result.wal.keep(path_of(catalogue.timelines, number), ANY_POSITION)
         return [result for result, _ in planned]
-    start = end - timedelta(seconds=settings.window_seconds)
+    promised = end - timedelta(seconds=settings.window_seconds)
+    start = promised - timedelta(seconds=settings.grace_seconds)
     held = holding(catalogues)
     for result, catalogue in planned:
         # First, because the first reason is the one that is shown, and this one a person has given.
         result.keep([each for each in catalogue.backups if each.backup_id in pinned], "pinned")
     keep_logical(planned, start)
     for result, catalogue in planned:
-        result.window_start, result.held = start, held
+        result.window_start, result.held = promised, held
         if held:
             result.keep(catalogue.physical, held)
             for branch in branches(catalogue, end):
@@ -214,11 +219,13 @@ def keep_window(result: Retention, catalogue: Catalogue, start: datetime, end: d
         if anchor is None:
             result.keep(branch.backups, "no restorable backup is older than the window")
             oldest = [first_start(each, known) for each in branch.backups if each.backup_id in good]
-            result.wal.keep(branch.path, min(oldest, default=ANY_POSITION))
+            if branch.archived:
+                result.wal.keep(branch.path, min(oldest, default=ANY_POSITION))
             continue
         result.keep([anchor], "the newest restorable backup before the window")
         result.keep([each for each in branch.backups if each.stop >= anchor.stop], "in the window")
-        result.wal.keep(branch.path, first_start(anchor, known))
+        if branch.archived:
+            result.wal.keep(branch.path, first_start(anchor, known))
 
 
 def anchor_of(branch: Branch, good: Set[str], start: datetime) -> StoredBackup | None:
@@ -275,7 +282,7 @@ def keep_in_use(result: Retention, catalogue: Catalogue, in_use: Set[str], end: 
     result.keep(used, "in use")
     for branch in branches(catalogue, end):
         for backup in branch.backups:
-            if backup.backup_id in in_use:
+            if branch.archived and backup.backup_id in in_use:
                 result.wal.keep(branch.path, first_start(backup, known))
 
 

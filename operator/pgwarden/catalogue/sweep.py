@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Set
+from collections.abc import Iterable, Mapping, Set
 from datetime import datetime, timedelta
 
 from pgwarden.catalogue.folders import BackupFolder
@@ -29,3 +29,12 @@ def leftovers_to_sweep(
             if folder.record is None:
                 found += folder.beside
     return found
+
+
+def unfinished_to_sweep(unfinished: Iterable[ObjectInfo], live: Set[str], now: datetime) -> list[ObjectInfo]:
+    """Objects that were never written to their end: as old, and of no backup that may still be written."""
+    return [
+        each
+        for each in unfinished
+        if each.modified is not None and now - each.modified >= LEFTOVER_AGE and live.isdisjoint(each.path.split("/"))
+    ]

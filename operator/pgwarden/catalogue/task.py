@@ -66,7 +66,9 @@ def adopt(payload: CatalogueTask, store: Store) -> Done:
 def pin(payload: CatalogueTask, store: Store, key: bytes | None) -> Done:
     """Pins a backup, or takes its pin away. Raises TaskError."""
     mine = payload.archive
-    places = archive_folders(store, mine.namespace, mine.cluster) or [layout.archive_folder(mine.namespace, mine.cluster)]
+    places = archive_folders(store, mine.namespace, mine.cluster) or [
+        layout.archive_folder(mine.namespace, mine.cluster)
+    ]
     if mine.cluster_uid:  # a person's shell at a bucket knows none
         for place in places:
             check_archive(store, mine, place)

@@ -69,6 +69,7 @@ def reach(backup: StoredBackup, covered: Sequence[Range], path: Path) -> int:
 
 def recoverable(catalogue: Catalogue) -> Recoverable | None:
     """What can be recovered of the newest timeline and of what led to it; None where there is nothing at all."""
+    catalogue = catalogue.of_one_system()
     newest = newest_timeline(catalogue)
     return recoverable_on(catalogue, newest) if newest is not None else None
 

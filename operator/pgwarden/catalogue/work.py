@@ -16,7 +16,7 @@ from pgwarden.catalogue.prune import prune
 from pgwarden.catalogue.reading import Archive, read_archive, read_one
 from pgwarden.catalogue.retention import Retention, plan_all
 from pgwarden.catalogue.summary import expired_together, lines, of_archive, pruned_together, summarize, together
-from pgwarden.catalogue.sweep import leftovers_to_sweep
+from pgwarden.catalogue.sweep import leftovers_to_sweep, unfinished_to_sweep
 from pgwarden.catalogue.timelines import Timeline
 from pgwarden.catalogue.verify import CheckRecord, Pace, to_verify, verify
 from pgwarden.jobs.errors import TaskError
@@ -115,6 +115,7 @@ def pruned_part(task: CatalogueTask, store: Store, part: Part, progress: Progres
         archive,
         retention,
         leftovers_to_sweep(archive.leftovers, archive.folders, set(task.live), task.now),
+        unfinished_to_sweep(store.unfinished(archive.catalogue.archive), set(task.live), task.now),
         dry_run=task.dry_run,
         progress=lambda deleted: progress("deleting", deleted, 0),
     )

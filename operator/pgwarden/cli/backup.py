@@ -1,4 +1,4 @@
-"""`pgwarden backup list|show|verify|prune|expire|pin|unpin|now|import|adopt`: the catalogue of a store, and backups on demand.
+"""`pgwarden backup list|show|verify|prune|expire|pin|unpin|now|import|adopt`: what a store holds, backups on demand.
 
 `--store` names a bucket (s3://bucket/prefix) or a folder, which is opened here and needs no cluster; or a BackupStore,
 whose archive a Job reads beside it.
@@ -85,7 +85,7 @@ def prune(
             "backups are deleted by their BackupPolicy only: it knows which are being taken or restored",
             remedy="Add --dry-run to see what would be deleted. To delete more, change the policy's retention.",
         )
-    changes = {"window_seconds": parse_age(window)} if window is not None else {}
+    changes = {"window_seconds": parse_age(window), "grace_seconds": 0} if window is not None else {}
     changes |= {"minimum_fulls": minimum_fulls} if minimum_fulls is not None else {}
     with place.open() as (source, retention):
         answer = source.ask(What.PRUNE, dry_run=True, retention=retention.model_copy(update=changes)).checked()

@@ -18,7 +18,7 @@ from pgwarden.backups.resource import BackupType, DatabaseBackup
 from pgwarden.backups.task import done
 from pgwarden.catalogue.contract import BackupLine, RetentionSettings, What
 from pgwarden.catalogue.render import catalogue_job, task_for
-from pgwarden.cli.backup_source import Answer, answer, parse_age
+from pgwarden.cli.backup_source import Answer, answer
 from pgwarden.clusters.resource import DatabaseCluster
 from pgwarden.jobs.errors import TaskError
 from pgwarden.jobs.names import job_name
@@ -26,6 +26,7 @@ from pgwarden.jobs.plan import conclude
 from pgwarden.jobs.render import Owner
 from pgwarden.kube.client import Body, KubeError
 from pgwarden.kube.person import BACKUPS, CLUSTERS, POLICIES, STORES, Person, as_person
+from pgwarden.policies.access import retention_settings
 from pgwarden.policies.render import labels_of
 from pgwarden.policies.resource import BackupPolicy
 from pgwarden.policies.runs import REASON_ANNOTATION, RunType
@@ -242,7 +243,5 @@ def outcome(backup: DatabaseBackup) -> tuple[bool, str, str]:
 
 def policy(namespace: str | None, name: str) -> tuple[str, str, RetentionSettings]:
     """Cluster, store and retention of a BackupPolicy. Raises TaskError."""
-    spec = as_person(namespace, lambda person: person.get(POLICIES, name))["spec"]
-    retention = {"windowSeconds": parse_age(spec["retention"]["window"])} if "retention" in spec else {}
-    kept = {key: value for key, value in spec.get("retention", {}).items() if key != "window"}
-    return spec["clusterRef"]["name"], spec["storeRef"]["name"], RetentionSettings.model_validate({**kept, **retention})
+    spec = BackupPolicy.of(as_person(namespace, lambda person: person.get(POLICIES, name))).spec
+    return spec.cluster_ref.name, spec.store_ref.name, retention_settings(spec.retention)

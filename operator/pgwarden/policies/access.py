@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from pgwarden.api.durations import parse_duration
 from pgwarden.api.references import LocalReference
@@ -11,6 +11,8 @@ from pgwarden.catalogue.contract import RetentionSettings
 from pgwarden.policies.resource import BackupPolicy, Retention
 
 NEVER = datetime.fromtimestamp(0, UTC)
+LONGEST_RESTORE = timedelta(days=1)
+"""So long a restore that nobody sees may take from a moment that leaves the window."""
 
 
 def age(policy: BackupPolicy) -> tuple[datetime, str]:
@@ -26,8 +28,10 @@ def governing(policies: Sequence[BackupPolicy], cluster: LocalReference, store: 
 
 def retention_settings(retention: Retention) -> RetentionSettings:
     """What the agent is told to keep."""
+    window = parse_duration(retention.window)
     return RetentionSettings(
-        window_seconds=int(parse_duration(retention.window).total_seconds()),
+        window_seconds=int(window.total_seconds()),
+        grace_seconds=int(min(window, LONGEST_RESTORE).total_seconds()),
         minimum_fulls=retention.minimum_fulls,
         daily=retention.daily,
         weekly=retention.weekly,

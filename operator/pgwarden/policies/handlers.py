@@ -154,7 +154,8 @@ class PolicyController:
             stuck_after=context.config.backup_stuck_after,
             obstacle=await self.obstacle(policy, cluster, store, namespace),
             twin=elder_twin(policy, all_of(self.context, BackupPolicy, namespace)),
-            in_use=named_by_restores(restores) | {each.metadata.name for each in pinned_in(policy, [*backups.values()])},
+            in_use=named_by_restores(restores)
+            | {each.metadata.name for each in pinned_in(policy, list(backups.values()))},
             archiver=Archiver(known.report, known.problem),
             measured=measured(restores),
             job=await observe_job(context, namespace, look_job(policy), recorded=bool(attempts)),

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import secrets
 import stat
 from collections.abc import Iterable, Iterator
@@ -24,6 +25,8 @@ from pgwarden.storage.store import ObjectExists, ObjectInfo, Space, Store, objec
 
 READ_BYTES = 4 << 20
 FULL = (errno.ENOSPC, errno.EDQUOT)
+_PARTIAL = re.compile(r"\..+\.[0-9a-f]{8}")
+"""The name of an object's file until it is whole."""
 NO_HARD_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS)
 
 
@@ -157,6 +160,23 @@ class ClaimStore(Store):
             file.unlink(missing_ok=True)
             if file.parent.is_dir():
                 sync_folder(file.parent)
+
+    def unfinished(self, folder: str) -> Iterator[ObjectInfo]:
+        root = self._file(folder)
+        with self._failures(folder):
+            for directory, _, names in os.walk(root, onerror=_raise_unless_missing):
+                for name in sorted(filter(_PARTIAL.fullmatch, names)):
+                    found = _regular_file(directory, name)
+                    if found is not None:
+                        path = Path(directory, name).relative_to(self._root).as_posix()
+                        yield ObjectInfo(path, found.st_size, datetime.fromtimestamp(found.st_mtime, UTC))
+
+    def discard(self, path: str) -> None:
+        folder, _, name = path.rpartition("/")
+        if not _PARTIAL.fullmatch(name):
+            raise ValueError(f"{path!r} is not the name of an object that is being written")
+        with self._failures(path):
+            (self._file(folder) / name).unlink(missing_ok=True)
 
     def remove_empty(self, folder: str) -> None:
         root = self._file(folder)

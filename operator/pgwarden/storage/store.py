@@ -92,6 +92,15 @@ class Store(ABC):
         """Removes a folder in which no objects are left, where folders are more than parts of names."""
         return
 
+    def unfinished(self, folder: str) -> Iterator[ObjectInfo]:
+        """What writers that were killed left below a folder, and those that write now have not ended: no listing shows
+        it. Buckets keep such parts to themselves, and clear them away by a lifecycle rule."""
+        return iter(())
+
+    def discard(self, path: str) -> None:
+        """Deletes what `unfinished` has told of."""
+        return
+
     def keeps_versions(self, path: str) -> bool:
         """Whether a deletion of this object would only hide it, as far as the store tells."""
         return False

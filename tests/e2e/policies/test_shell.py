@@ -143,6 +143,22 @@ def test_a_backup_that_another_stands_on_does_not_expire(quiet: Place, shell: Sh
     assert child in in_store(shell)
 
 
+def test_a_pin_lies_in_the_store_and_excludes_expiry(quiet: Place, shell: Shell) -> None:
+    backup_id, body = min(known(quiet).items())
+    name = body["metadata"]["name"]
+    assert f"{name}: the store keeps it" in done(shell, "pin", backup_id)
+    assert quiet.get("databasebackup", name)["spec"]["pinned"]
+    listed = json.loads(done(shell, "list", *OF_POLICY, "--json"))["backups"]
+    found = {each["backupId"]: each["pinned"] for each in listed}
+    assert [each for each, pinned in found.items() if pinned] == [backup_id]
+    expire = ("--type=merge", '--patch={"spec":{"expire":true}}')
+    both = shell.kubectl("patch", "databasebackup", name, "--namespace", quiet.namespace, *expire)
+    assert both.returncode != 0
+    assert "pinned keeps the backup and expire deletes it" in both.stderr
+    assert f"{name}: retention lets it go" in done(shell, "unpin", name)
+    assert "as it was before" in done(shell, "unpin", backup_id)
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [

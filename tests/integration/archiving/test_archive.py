@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 from pgwarden.api.wal import parse_lsn
 from pgwarden.archiving.contract import ArchiverSettings, ArchiverState
+from pgwarden.catalogue.reading import read_archive
 from pgwarden.jobs.files import StoreLocation
 from pgwarden.storage import layout
+from pgwarden.storage.catalogue_key import new_catalogue_key, read_catalogue_key
 from pgwarden.storage.store import open_store
 from tests.support.archiver import (
     FOLDER,
@@ -128,3 +132,27 @@ def test_it_ends_in_time_with_everything_stored(server: PostgresServer, claim: S
     assert archiver.end() == 0
     assert runs(claim)[-1].end >= target
     check_archive(claim, server)
+
+
+def test_with_the_stores_key_moments_are_proven_and_planted_ones_passed_over(
+    server: PostgresServer, claim: StoreLocation, archive: Start, tmp_path: Path
+) -> None:
+    (tmp_path / "key").mkdir()
+    for name, content in new_catalogue_key().items():
+        (tmp_path / "key" / name).write_text(content)
+    keyed = claim.model_copy(update={"catalogue_key": str(tmp_path / "key")})
+    key = read_catalogue_key(tmp_path / "key").hmac
+    archiver = archive(archiver_settings(keyed, server.address()))
+    write(server)
+    archiver.wait_until_it_holds(server)
+    archiver.end()
+    store, now = open_store(claim), datetime.now(UTC)
+    genuine = read_archive(store, FOLDER, now, key=key)
+    assert genuine.catalogue.moments
+    assert all(each.proven for each in (*genuine.catalogue.moments, *(each.last for each in genuine.index)))
+    assert genuine.catalogue.wal_system == server.system_identifier
+    planted = layout.moments_object(FOLDER, now + timedelta(days=1), 1, 100)
+    store.put(planted, store.read_small(genuine.index[-1].path))
+    found = read_archive(store, FOLDER, now, key=key)
+    assert found.catalogue.moments == genuine.catalogue.moments
+    assert [(each.path, each.reason) for each in found.catalogue.troubles] == [(planted, "MomentNotAuthentic")]

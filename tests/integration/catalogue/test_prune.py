@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from pgwarden.api.wal import format_lsn, parse_lsn
+from pgwarden.archiving.contract import SystemFile
 from pgwarden.backups.record import BackupRecord
 from pgwarden.catalogue.continuity import UNSETTLED, WORTH_WRITING
-from pgwarden.catalogue.contract import What
+from pgwarden.catalogue.contract import DAY, RetentionSettings, What
+from pgwarden.catalogue.sweep import unfinished_to_sweep
 from pgwarden.jobs.errors import TaskError
 from pgwarden.jobs.files import ClaimLocation, StoreLocation
 from pgwarden.storage import layout
 from pgwarden.storage.archive import adopt_archives, succeed_archive
+from pgwarden.storage.catalogue_key import new_catalogue_key
+from pgwarden.storage.store import open_store
 from tests.support.agent_process import AgentProcess
 from tests.support.archive import ARCHIVE, NEWEST_ONLY, SEGMENT, Archived, segments
 from tests.support.backups import IDENTITY, backup_task, download, restored_by_hand, run_backup, take_backup
@@ -224,3 +229,121 @@ def test_all_archives_of_a_cluster_are_one_catalogue_and_the_old_one_goes_when_i
     checked = archived.report(What.VERIFY, backups=[second.backup_id])
     assert checked.last_check is not None
     assert checked.last_check.passed
+
+
+def test_a_pinned_backup_outlives_every_prune_and_restores(
+    archived: Archived, server: PostgresServer, tmp_path: Path
+) -> None:
+    key = archived_key(archived, tmp_path)
+    first, second, third = back_up(archived, server, 3)
+    archived.archive_wal(first.start_lsn, third.stop_lsn)
+    assert archived.run(What.PIN, backups=[first.backup_id], store=key)[0].reason == "Pinned"
+    done = archived.report(What.PRUNE, retention=NEWEST_ONLY, store=key)
+    assert done.prune is not None
+    assert done.prune.backup_ids == [second.backup_id]
+    lines = {line.backup.backup_id: line.backup for line in archived.run(What.LIST, store=key)[1] if line.backup}
+    assert {name: (line.pinned, line.kept_because) for name, line in lines.items()} == {
+        first.backup_id: (True, "pinned"),
+        third.backup_id: (False, "no restorable backup is older than the window"),
+    }
+    assert expired(archived, first, key) == "Pinned"
+    location = f"{ARCHIVE}/backups/{first.backup_id}"
+    with restored_by_hand(first, download(archived.location, location, tmp_path / "files"), server.major) as copy:
+        assert copy.query("SELECT system_identifier::text FROM pg_control_system()") == first.system_identifier
+    refused, _ = archived.run(What.UNPIN, backups=[first.backup_id])
+    assert refused.reason == "CatalogueKeyNeeded", "without the key nobody takes the pin away"
+    other = IDENTITY.model_copy(update={"cluster_uid": "another-uid"})
+    assert archived.run(What.UNPIN, backups=[first.backup_id], archive=other)[0].reason == "ArchiveBelongsToAnother"
+    assert archived.run(What.UNPIN, backups=[first.backup_id], store=key)[0].reason == "Unpinned"
+    archived.report(What.PRUNE, retention=NEWEST_ONLY, store=key)
+    assert archived.states() == {third.backup_id: "Restorable"}
+    assert below(archived, first) == set()
+
+
+def archived_key(archived: Archived, folder: Path) -> StoreLocation:
+    """The archive's store with a catalogue key."""
+    (folder / "key").mkdir()
+    for name, content in new_catalogue_key().items():
+        (folder / "key" / name).write_text(content)
+    return archived.location.model_copy(update={"catalogue_key": str(folder / "key")})
+
+
+def expired(archived: Archived, record: BackupRecord, store: StoreLocation) -> str:
+    """Why a backup may not be deleted."""
+    task = {"backups": [record.backup_id], "promised": False, "store": store}
+    found = archived.report(What.EXPIRE, **task).expiry
+    assert found is not None
+    return found.refused[0].reason
+
+
+def test_what_a_killed_writer_left_unfinished_in_a_claim_is_swept(in_claim: Archived, server: PostgresServer) -> None:
+    """A hidden file, which no listing shows and which keeps its folder from being removed."""
+    (record,) = back_up(in_claim, server, 1)
+    whole = in_claim.names()
+    assert in_claim.location.claim is not None
+    root = Path(in_claim.location.claim.path) / ARCHIVE
+    given_up, running, wal = (
+        root / path
+        for path in (
+            "backups/given-up/attempt-1-00000000/.base.tar.zst.00000.0a1b2c3d",
+            "backups/running/attempt-1-00000000/.base.tar.zst.00000.0a1b2c3d",
+            "wal/00000001/.000000010000000000000001.zst.ffffffff",
+        )
+    )
+    others = [root / "backups" / ".nfs00000000018a1b2c00000012", root / "backups" / ".snapshot"]
+    for path in (given_up, running, wal, *others):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"half")
+    now = datetime.now(UTC)
+    in_claim.report(What.PRUNE, live=["running"], now=now)
+    assert all(path.exists() for path in (given_up, running, wal)), "younger than a day: it may be being written"
+    planned = in_claim.report(What.PRUNE, live=["running"], now=now + TOMORROW, dry_run=True)
+    assert given_up.exists()
+    done = in_claim.report(What.PRUNE, live=["running"], now=now + TOMORROW)
+    assert planned.prune is not None and done.prune is not None
+    assert (planned.prune.other_objects, done.prune.other_objects, done.prune.bytes) == (2, 2, 8)
+    assert [path.exists() for path in (given_up, running, wal, *others)] == [False, True, False, True, True]
+    assert not (root / "backups" / "given-up").exists()
+    assert in_claim.names() == whole
+    assert in_claim.states() == {record.backup_id: "Restorable"}
+
+
+def test_an_object_that_is_being_written_is_whole_after_a_sweep_of_others(tmp_path: Path) -> None:
+    """The sweep goes by the time of the last byte."""
+    store = open_store(StoreLocation(claim=ClaimLocation(path=str(tmp_path))))
+    seen: list[int] = []
+
+    def chunks() -> Iterator[bytes]:
+        yield b"first"
+        seen.extend(each.size for each in store.unfinished(ARCHIVE))
+        found = unfinished_to_sweep(store.unfinished(ARCHIVE), set(), datetime.now(UTC) + timedelta(hours=23))
+        for each in found:
+            store.discard(each.path)
+        yield b" and last"
+
+    store.put_stream(f"{ARCHIVE}/object", chunks())
+    assert b"".join(store.read(f"{ARCHIVE}/object")) == b"first and last"
+    assert seen == [len(b"first")]
+    assert list(store.unfinished(ARCHIVE)) == []
+    with pytest.raises(ValueError, match="not the name of an object"):
+        store.discard(f"{ARCHIVE}/object")
+
+
+def test_wal_of_the_system_before_is_told_apart_by_what_the_archiver_wrote(
+    archived: Archived, server: PostgresServer
+) -> None:
+    """After pg_upgrade, a backup came before the archiver went on in another archive."""
+    (record,) = back_up(archived, server, 1)
+    stop = format_lsn(parse_lsn(record.stop_lsn) + 5 * SEGMENT)
+    archived.archive_wal(record.start_lsn, stop)
+    own = archived.report(What.SUMMARIZE).latest
+    assert own is not None
+    assert parse_lsn(own.lsn) > parse_lsn(record.stop_lsn) + SEGMENT
+    system = SystemFile(system_identifier="7000000000000000001", segment_bytes=SEGMENT)
+    archived.store.put(layout.system_object(ARCHIVE), system.model_dump_json(by_alias=True).encode())
+    report = archived.report(What.SUMMARIZE)
+    assert report.latest is not None
+    assert parse_lsn(report.latest.lsn) <= parse_lsn(record.stop_lsn) + SEGMENT
+    before = archived.names()
+    archived.report(What.PRUNE, retention=RetentionSettings(window_seconds=DAY, minimum_fulls=1))
+    assert archived.names() >= before, "WAL of the system before stays while it is in the window"

@@ -141,3 +141,25 @@ def test_without_a_cluster_a_name_leads_nowhere_and_says_so(tmp_path: Path) -> N
     assert done.returncode == 1
     assert "NoCluster" in done.stderr
     assert "ArchiveNotNamed" in pgwarden("list", "--store", "bucket", **nowhere).stderr
+
+
+def test_a_backup_in_a_folder_is_pinned_shown_so_and_unpinned(backed_up: tuple[str, list[BackupRecord]]) -> None:
+    folder, records = backed_up
+    first = records[0].backup_id
+    done = pgwarden("pin", first, "--store", folder)
+    assert (done.returncode, done.stdout) == (0, f"backup {first} is pinned: it never expires\n"), done.stderr
+    assert pgwarden("pin", first, "--store", folder).stdout.endswith("as it was before\n")
+    assert [each["pinned"] for each in listed(folder)["backups"]] == [True, False]
+    row = next(line for line in pgwarden("list", "--store", folder).stdout.splitlines() if first in line)
+    assert row.rstrip().endswith("pinned")
+    shown = pgwarden("show", first, "--store", folder).stdout
+    assert [line.split() for line in shown.splitlines() if line.startswith(("pinned", "kept"))] == [
+        ["pinned:", "yes"],
+        ["kept", "because:", "pinned"],
+    ]
+    strict = ("--window", "0s", "--minimum-fulls", "1", "--dry-run")
+    assert "0 backups" in pgwarden("prune", "--store", folder, *strict).stdout
+    assert pgwarden("unpin", first, "--store", folder).returncode == 0
+    assert f"would delete {first}" in pgwarden("prune", "--store", folder, *strict).stdout
+    missing = pgwarden("pin", "nothing", "--store", folder)
+    assert (missing.returncode, "there is no backup nothing" in missing.stderr) == (1, True)

@@ -140,16 +140,17 @@ async def test_a_wish_to_pin_is_told_to_the_store_and_to_whoever_deletes_meanwhi
     assert (it.task.what, it.task.pinned) == ("expire", ["weekly-1"])
 
 
-async def test_a_job_pins_it_and_another_one_takes_the_pin_away(it: World) -> None:
+async def test_a_job_pins_it(it: World) -> None:
     it.put(restorable_backup(), pinned=True)
     said = await it.look()
     assert said["Pinned"] == ("Unknown", "Pinning")
     assert (it.task.what, it.task.backups, it.task.asked_by) == ("pin", [ID], f"DatabaseBackup {NAMESPACE}/nightly")
     await it.look()
     assert it.jobs == 1, "a second look adopts what the first has made"
-    pinned = {"conditions": [*DONE, condition("Pinned", "True")]}
-    it.server.objects = {key: made for key, made in it.server.objects.items() if key[0] != "jobs"}
-    it.put(restorable_backup(**pinned))
+
+
+async def test_a_job_takes_away_a_pin_that_is_not_wanted_any_more(it: World) -> None:
+    it.put(restorable_backup(conditions=[*DONE, condition("Pinned", "True")]))
     await it.look()
     assert (it.task.what, it.task.backups) == ("unpin", [ID])
 

@@ -61,7 +61,9 @@ def test_the_store_is_told_where_it_has_another_pin_than_the_spec(pinned: bool, 
 
 def test_what_lies_in_no_store_cannot_be_pinned() -> None:
     being_taken = backup(pinned=True)
-    failed = backup(status={"conditions": [condition("Stalled", "True"), condition("Restorable", "False")]}, pinned=True)
+    failed = backup(
+        status={"conditions": [condition("Stalled", "True"), condition("Restorable", "False")]}, pinned=True
+    )
     gone = wanted(conditions=[*DONE, condition("Expired", "True")])
     assert [unlike(each) for each in (being_taken, failed, gone)] == [False, False, False]
 

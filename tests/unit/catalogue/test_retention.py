@@ -7,9 +7,11 @@ from datetime import timedelta
 
 import pytest
 
+from pgwarden.catalogue.branches import branches
 from pgwarden.catalogue.contents import Catalogue, Flaw, Moment, Trouble
 from pgwarden.catalogue.contract import DAY, RetentionSettings
 from pgwarden.catalogue.retention import Retention, plan, plan_all
+from pgwarden.catalogue.window import recoverable
 from tests.unit.catalogue.world import SEGMENT, World
 
 WEEK = RetentionSettings(window_seconds=7 * DAY, minimum_fulls=1)
@@ -253,3 +255,76 @@ def test_a_moment_that_nobody_has_proven_does_not_end_the_window() -> None:
     assert found.window_start is not None and honest.window_start is not None
     assert found.window_start <= honest.window_start
     assert ids(found) == ids(honest) == []
+
+
+def test_a_restore_that_nobody_sees_has_a_day_to_end() -> None:
+    """It began at the window's edge; meanwhile fulls are taken, and everything is pruned every hour."""
+    world = daily_fulls(12)
+    world.write()
+    graceful = WEEK.model_copy(update={"grace_seconds": DAY})
+    begun = plan(world.catalogue(), graceful, world.clock).window_start
+    assert begun is not None
+    wanted = next(mark for mark in world.marks if mark.time > begun)
+    base = world.base(wanted)
+    assert base is not None
+    first, last = base.backup.start // SEGMENT, wanted.position // SEGMENT
+    needed = {segment for segment in world.segments if first <= segment[1] <= last}
+    for hour in range(25):
+        if hour % 12 == 0:
+            world.back_up()
+        world.write()
+        world.prune(graceful)
+        assert base.backup.backup_id in {each.backup_id for each in world.backups}, f"after {hour} hours"
+        assert needed <= world.segments
+        world.wait(1)
+    for _ in range(48):
+        world.wait(1)
+        world.write()
+    world.prune(graceful)
+    assert base.backup.backup_id not in {each.backup_id for each in world.backups}, "but not for ever"
+
+
+def test_wal_of_the_system_before_is_kept_for_that_one_and_leads_nowhere_from_a_backup_of_the_next() -> None:
+    """After pg_upgrade a backup came before the archiver began another archive; positions and timelines begin anew."""
+    world = daily_fulls(3)
+    old = world.backups[-1]
+    upgraded = replace(
+        old,
+        backup_id="upgraded",
+        start_time=world.clock,
+        stop_time=world.clock,
+        start=2 * SEGMENT + 40,
+        stop=2 * SEGMENT + 400,
+        carried_until=3 * SEGMENT,
+        system_identifier="2",
+    )
+    world.backups.append(upgraded)
+    catalogue = replace(world.catalogue(), wal_system="1")
+    found = recoverable(catalogue)
+    assert found is not None
+    assert [(span.start, span.end) for span in found.spans] == [(upgraded.stop, upgraded.carried_until)]
+    kept = plan(catalogue, WEEK, world.clock)
+    assert kept.kept.keys() == {each.backup_id for each in world.backups}
+    assert kept.wal.wants(1, world.backups[0].start, world.position)
+    assert all(each.archived == (each.backups[0].system_identifier == "1") for each in branches(catalogue, world.clock))
+    later = replace(upgraded, backup_id="later", start_time=world.clock + timedelta(days=30))
+    world.backups.append(replace(later, stop_time=later.start_time))
+    in_a_month = plan(replace(world.catalogue(), wal_system="1"), WEEK, world.clock + timedelta(days=30))
+    assert {each.backup_id for each in in_a_month.expired} == {"b0001", "b0002", "b0003"}
+    assert not in_a_month.wal.wants(1, 0, world.position)
+    # Where nothing tells, as before: it is that of the newest.
+    unknown = recoverable(replace(catalogue, wal_system=""))
+    assert unknown is not None
+    assert unknown.spans[-1].end > upgraded.carried_until
+
+
+def test_wal_whose_system_has_no_backup_yet_stays() -> None:
+    world = World()
+    world.write(3)
+    catalogue = replace(world.catalogue(), wal_system="1")
+    assert plan(catalogue, WEEK, world.clock).wal.wants(1, SEGMENT, world.position)
+    dump = world.dump()
+    world.wait(24 * 30)
+    found = plan(replace(world.catalogue(), wal_system="1"), WEEK, world.clock)
+    assert dump.backup_id in found.kept
+    assert found.wal.wants(1, SEGMENT, world.position)

@@ -85,11 +85,11 @@ def test_a_quantity_may_be_a_number_or_a_string() -> None:
     assert "type" not in size
 
 
-def test_immutability_covers_every_field_of_a_backup_but_suspend_cancel_and_expire() -> None:
+def test_immutability_covers_every_field_of_a_backup_but_suspend_cancel_expire_and_pinned() -> None:
     spec = structural(DatabaseBackup, "spec")
     rule = spec["x-kubernetes-validations"][0]["rule"]
     free = {name for name in spec["properties"] if f"self.{name} == oldSelf.{name}" not in rule}
-    assert free == {"suspend", "cancel", "expire"}
+    assert free == {"suspend", "cancel", "expire", "pinned"}
 
 
 def test_immutability_covers_every_field_of_a_restore_but_suspend_and_cancel() -> None:

@@ -77,6 +77,7 @@ def a_look() -> dict[str, Any]:
         launch("look-1"),
         live=["live-1"],
         in_use=["used-1"],
+        pinned=["pinned-1"],
     )
 
 
@@ -86,7 +87,8 @@ def test_a_look_into_the_archive_is_told_what_to_keep_and_what_is_in_use() -> No
     payload = CatalogueTask.model_validate(task.payload)
     assert (payload.retention.window_seconds, payload.retention.minimum_fulls) == (14 * 86400, 3)
     assert (payload.retention.monthly, payload.verify.at_most) == (12, 4)
-    assert (payload.live, payload.in_use) == (["live-1"], ["used-1"])
+    assert payload.retention.grace_seconds == 86400, "a restore that nobody sees has a day"
+    assert (payload.live, payload.in_use, payload.pinned) == (["live-1"], ["used-1"], ["pinned-1"])
 
 
 def archiver(**spec: Any) -> list[dict[str, Any]]:
@@ -100,6 +102,7 @@ def test_the_archiver_is_told_where_to_take_wal_from_and_where_to() -> None:
     assert [endpoint.host for endpoint in told.endpoints] == ["db.example.com", "standby.example.com"]
     assert (told.slot, told.expected_system_identifier) == (slot_name(policy().metadata.uid), "7301")
     assert told.store.s3 is not None
+    assert told.store.catalogue_key is not None, "moments are authenticated"
     mounted = {mount["mountPath"] for mount in deployment["spec"]["template"]["spec"]["containers"][0]["volumeMounts"]}
     for file in (told.endpoints[0].password_file, told.store.s3.secret_access_key_file, told.store.s3.ca_file):
         assert file is not None and any(file.startswith(f"{path}/") for path in mounted)
