@@ -143,6 +143,16 @@ def test_a_backup_that_another_stands_on_does_not_expire(quiet: Place, shell: Sh
     assert child in in_store(shell)
 
 
+def test_a_backup_that_nothing_needs_expires_when_that_is_asked_for(quiet: Place, shell: Shell) -> None:
+    write(quiet, 100)
+    backup_id = json.loads(done(shell, "now", *OF_STORE, "--type", "incremental", "--json"))["backupId"]
+    name = known(quiet)[backup_id]["metadata"]["name"]
+    assert f"{name}: backup {backup_id} was deleted from the store" in done(shell, "expire", name)
+    assert backup_id not in in_store(shell)
+    quiet.said("databasebackup", name, "Expired", "Expired")
+    assert not is_restorable(quiet.get("databasebackup", name))
+
+
 def test_a_pin_lies_in_the_store_and_excludes_expiry(quiet: Place, shell: Shell) -> None:
     backup_id, body = min(known(quiet).items())
     name = body["metadata"]["name"]
