@@ -23,6 +23,7 @@ from pgwarden.restores.durable import sync_path, write_at_once, write_durably
 from pgwarden.restores.fetch import Fetch, Part
 from pgwarden.restores.harmless import link_tablespaces, make_harmless
 from pgwarden.restores.paths import RestorePaths
+from pgwarden.restores.patience import patiently
 from pgwarden.restores.resolve import archive_of, end_of_backup, resolve
 from pgwarden.restores.server import HANDSHAKE_FILES, SILENCE_SECONDS
 from pgwarden.restores.space import check_room, free_room, needed_room
@@ -87,7 +88,7 @@ def lay_out(
         store = open_store(task.store)
         key = catalogue_key_of(task.store)
         hmac = key.hmac if key is not None else None
-        resolved = decided or find_base(task, store, hmac)
+        resolved = decided or patiently(lambda: find_base(task, store, hmac), task.target, context)
         chain = read_chain(store, resolved, hmac)
         record, _ = chain[-1]
         steps.detail = f"{resolved.target}, from backup {resolved.backup_id}"
