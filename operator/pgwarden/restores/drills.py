@@ -24,6 +24,8 @@ from pgwarden.restores.resource import Drill, RestoreRequest, RestoreRequestStat
 
 BEGINS_WITHIN = timedelta(hours=1)
 """A drill that could not begin for so long is given up: the next one would wait for it."""
+STANDS_STILL = timedelta(days=1)
+"""One that is at work is ended when nothing of it has moved for so long. Reading a large volume takes hours."""
 GROWTH = 1.25
 """What is restored may have grown since the backup, and file systems keep a part for themselves."""
 MIB = 1 << 20
@@ -58,12 +60,19 @@ def size_unknown(cluster: str) -> Obstacle:
 
 
 def given_up(request: RestoreRequest, job: JobState, held_up: str, now: datetime) -> Obstacle | None:
-    """Why a drill that has not begun will not be waited for any longer.
+    """Why a drill will not be waited for any longer: it has not begun, or it does not get on.
 
     A Job that has no pod at work for an hour never gets one without a person. Before there is a Job only a drill that a
     policy has made is given up: one that a person made may have been held back.
     """
-    attempts = request.status.attempts
+    attempts, progress = request.status.attempts, request.status.progress
+    moved = progress.moved_time if progress is not None else None
+    if job.phase is JobPhase.RUNNING and progress is not None and moved is not None and now - moved > STANDS_STILL:
+        message = (
+            f"the drill has not got on in step {progress.step} for {human_seconds(STANDS_STILL.total_seconds())}, and"
+            f" its Job {job.name} is ended. Look at the store, and at the node and the volume it ran on"
+        )
+        return Obstacle("DrillStuck", message)
     if job.phase is JobPhase.QUEUED and attempts:
         since, why = attempts[-1].start_time, f"its Job {job.name} has no pod at work: {job.message}"
     elif not attempts and OWNER_UID_LABEL in request.metadata.labels and held_up:

@@ -97,7 +97,7 @@ def plan(request: RestoreRequest, observed: ObservedRestore, now: datetime) -> R
         return hand_over(request, status, observed, now)
     late = given_up(request, observed.job, held_up(observed), now) if is_drill(request) else None
     if late is not None:
-        over = said(request, status, stalled(late.reason, late.message), None)
+        over = said(request, status.model_copy(update={"progress": None}), stalled(late.reason, late.message), None)
         over.delete_job = observed.job.name or None
         return over
     if decision.verdict == Verdict.START:

@@ -15,8 +15,8 @@ from pgwarden.backups.resource import DatabaseBackup
 from pgwarden.clusters.access import Obstacle
 from pgwarden.jobs.attempts import MAX_ATTEMPTS, AttemptOutcome
 from pgwarden.jobs.state import ABSENT, JobPhase, JobState
-from pgwarden.jobs.task import Result
-from pgwarden.restores.drills import BEGINS_WITHIN, volume, volume_bytes
+from pgwarden.jobs.task import Progress, Result
+from pgwarden.restores.drills import BEGINS_WITHIN, STANDS_STILL, volume, volume_bytes
 from pgwarden.restores.plan import ObservedRestore, finished, plan
 from pgwarden.restores.resource import RestoreRequest
 from pgwarden.restores.space import needed_room
@@ -178,6 +178,18 @@ def test_a_drill_that_cannot_begin_is_given_up_and_says_what_kept_it(
     why = (observed.obstacle.message if observed.obstacle else observed.busy) or observed.job.message
     assert why in next(each.message for each in result.judgments if each.type == "Ready")
     assert result.delete_job == (observed.job.name or None)
+
+
+def test_a_drill_that_does_not_get_on_for_a_day_is_ended() -> None:
+    progress = Progress(nonce="n", step="Amcheck")
+    first = plan(drill_request(status=OPEN), seen(job_state(JobPhase.RUNNING), progress=progress), NOW)
+    going = drill_request(status=written(first, drill_request()))
+    running = seen(job_state(JobPhase.RUNNING), progress=progress)
+    assert said(plan(going, running, NOW + STANDS_STILL).judgments)[1] == "Restoring"
+    result = plan(going, running, NOW + STANDS_STILL + timedelta(seconds=1))
+    assert (kstatus(result.judgments), said(result.judgments)[1]) == (STUCK, "DrillStuck")
+    assert result.delete_job == "job-1"
+    assert "progress" not in written(result, going)
 
 
 @pytest.mark.parametrize(
