@@ -85,6 +85,17 @@ REFUSED = {
         ),
         "spec.target.newInstance.name",
     ),
+    "two targets": (
+        thing(
+            "RestoreRequest",
+            restore_spec(target={"newInstance": {"name": "copy", "storage": {"size": "1Gi"}}, "drill": {}}),
+        ),
+        "exactly one target must be given: newInstance or drill",
+    ),
+    "no target": (
+        thing("RestoreRequest", restore_spec(target={})),
+        "exactly one target must be given: newInstance or drill",
+    ),
     "two checks of one name": (
         thing("RestoreRequest", restore_spec(checks=[{"name": "a", "database": "d", "query": "q"}] * 2)),
         'duplicate entries for key [name="a"]',
@@ -124,6 +135,11 @@ def test_defaults_apply_inside_objects_that_were_left_out(cluster: Cluster) -> N
         "passwordKey": "password",
     }
     assert dry(cluster, thing("DatabaseBackup", backup_spec()))["compression"] == {"level": 3, "threads": 2}
+
+
+def test_a_drill_needs_no_words(cluster: Cluster) -> None:
+    spec = dry(cluster, thing("RestoreRequest", restore_spec(target={"drill": {}})))
+    assert spec["target"] == {"drill": {}}
 
 
 def test_a_quantity_may_be_a_number(cluster: Cluster) -> None:

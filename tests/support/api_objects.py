@@ -30,6 +30,8 @@ class ApiServer:
             return 201, self.keep(
                 plural, name, {**asked.body, "metadata": {**asked.body["metadata"], "uid": f"uid-of-{name}"}}
             )
+        if not name:
+            return 200, {"metadata": {}, "items": [made for (kind, _), made in self.objects.items() if kind == plural]}
         if plural == "secrets":
             return 200, {"metadata": {}, "data": dict.fromkeys(("identity", "hmac"), "eA==")}
         if (plural, name) not in self.objects:

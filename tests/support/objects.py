@@ -133,6 +133,17 @@ def restore_request(name: str = "rescue", status: Body | None = None, **spec: An
     return RestoreRequest.of(body("RestoreRequest", name, full, status))
 
 
+def drill_request(name: str = "exercise", status: Body | None = None, *, by: str = "", **spec: Any) -> RestoreRequest:
+    """A RestoreRequest for a drill to the latest moment; made by the policy with the UID `by`, or by a person."""
+    full = {
+        "source": {"policyRef": {"name": "operational"}, "target": {"latest": True}},
+        "target": {"drill": {}},
+        **spec,
+    }
+    labels = {OWNER_UID_LABEL: by} if by else {}
+    return RestoreRequest.of(body("RestoreRequest", name, full, status, labels=labels))
+
+
 def job_state(phase: JobPhase, name: str = "job-1", attempt: int = 1, **more: Any) -> JobState:
     """The state of a Job that has not ended."""
     return JobState(phase, name=name, attempt=attempt, **more)

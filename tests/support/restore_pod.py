@@ -25,8 +25,8 @@ from typing import Any
 import psycopg
 
 from pgwarden.jobs.files import StoreLocation
-from pgwarden.jobs.task import ObjectRef, Operation, Payload, Result, Task
-from pgwarden.restores.contract import RecoverTask, RestoreTask, SQLCheck, TargetPoint
+from pgwarden.jobs.task import ObjectRef, Payload, Result, Task
+from pgwarden.restores.contract import DrillTask, RecoverTask, RestoreTask, SQLCheck, TargetPoint
 from pgwarden.restores.paths import RestorePaths
 
 from .postgres import (
@@ -130,6 +130,7 @@ class RestorePod:
     parallel: int = 4
     checks: Sequence[SQLCheck] = ()
     password_file: Path | None = None
+    drill: bool = False
     timeout_seconds: int = 60
     silence_seconds: int = 60
     """How long either side of the pod may be silent; tests of that do not wait for the real minute."""
@@ -155,7 +156,7 @@ class RestorePod:
     def start_restore(self) -> Container:
         return self._start_agent(
             "restore",
-            RestoreTask(
+            (DrillTask if self.drill else RestoreTask)(
                 request_uid=self.request_uid,
                 store=self.store,
                 location=self.location,
@@ -177,6 +178,7 @@ class RestorePod:
                 shared=str(self.shared),
                 checks=list(self.checks),
                 superuser_password_file=str(self.password_file) if self.password_file else None,
+                drill=self.drill,
                 server_start_timeout_seconds=self.timeout_seconds,
             ),
         )
@@ -269,7 +271,7 @@ class RestorePod:
         result_file = self.folder / "pod" / f"{name}-{number}.result"
         task_file = self.folder / f"{name}-{number}.task"
         task = Task(
-            operation=Operation(name),
+            operation=payload.OPERATION,
             nonce=NONCE,
             object=ObjectRef(kind="RestoreRequest", namespace="test", name="restore", uid=self.request_uid),
             payload=json.loads(payload.model_dump_json(by_alias=True)),

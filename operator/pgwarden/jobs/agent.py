@@ -49,6 +49,7 @@ OPERATIONS: dict[Operation, tuple[str, str]] = {
     Operation.BACKUP: ("pgwarden.backups.task", "BackupTask"),
     Operation.RESTORE: ("pgwarden.restores.task", "RestoreTask"),
     Operation.RECOVER: ("pgwarden.restores.recover_task", "RecoverTask"),
+    Operation.DRILL: ("pgwarden.restores.task", "DrillTask"),
     Operation.CATALOGUE: ("pgwarden.catalogue.task", "CatalogueTask"),
     Operation.LOGICAL_BACKUP: ("pgwarden.logical.task", "LogicalBackupTask"),
 }

@@ -19,6 +19,8 @@ EXCLUDES: dict[Operation, frozenset[Operation]] = {
     Operation.LOGICAL_BACKUP: frozenset({Operation.LOGICAL_BACKUP}),
     # A restore into a new instance touches nothing of the old one.
     Operation.RESTORE: frozenset(),
+    # Nor does a drill; two at once would each measure how long a restore takes beside another one.
+    Operation.DRILL: frozenset({Operation.DRILL}),
     Operation.PROBE_STORE: frozenset(),
     # Two prunes would only find each other's objects gone. What a backup or a restore needs is named in the task; a
     # restore that begins later, or that nobody here sees, finds what was in the window for a day more, and resolves its

@@ -120,8 +120,8 @@ POD_FORBIDDEN_REMEDY = (
     "Raise the quota, or change the rule that refuses the pod; Kubernetes tries again by itself, after a while."
 )
 IMAGE_REMEDY = (
-    "Check the image: the chart's values images.* for an agent's, the DatabaseCluster's image or newInstance.image for"
-    " the server's; and the pull secrets."
+    "Check the image: the chart's values images.* for an agent's, the DatabaseCluster's image, newInstance.image"
+    " or drill.image for the server's; and the pull secrets."
 )
 HELD_UP = {
     "ErrImagePull": ("ImageNotFound", IMAGE_REMEDY),

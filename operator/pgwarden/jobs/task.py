@@ -45,6 +45,7 @@ class Operation(StrEnum):
     BACKUP = "backup"
     RESTORE = "restore"
     RECOVER = "recover"
+    DRILL = "drill"
     CATALOGUE = "catalogue"
     LOGICAL_BACKUP = "logical-backup"
 

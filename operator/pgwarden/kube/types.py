@@ -91,7 +91,12 @@ DATABASE_BACKUPS = own(
     "create",
     "delete",
 )
-RESTORE_REQUESTS = own(RestoreRequest, "restores that are wanted")
+RESTORE_REQUESTS = own(
+    RestoreRequest,
+    "restores that are wanted; drills are made for a policy at its times, and deleted but for the last few",
+    "create",
+    "delete",
+)
 
 JOBS = ResourceType(
     "batch",

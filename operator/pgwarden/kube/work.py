@@ -233,11 +233,14 @@ def remember_pruned(context: OperatorContext, kind: str, written: Body, came_bac
         context.pruned[kind] = (known or set()) | lost
 
 
-async def bury(context: OperatorContext, namespace: str, state: JobState) -> None:
-    """Gives a Job whose result stands in the status its time to live."""
+async def bury(
+    context: OperatorContext, namespace: str, state: JobState, *, seconds_to_live: int | None = None
+) -> None:
+    """Gives a Job whose result stands in the status its time to live; None is as configured."""
     if not state.ended or state.time_to_live_set or state.deleting:
         return
-    patch: dict[str, Any] = {"spec": {"ttlSecondsAfterFinished": context.config.job_seconds_to_live}}
+    seconds = context.config.job_seconds_to_live if seconds_to_live is None else seconds_to_live
+    patch: dict[str, Any] = {"spec": {"ttlSecondsAfterFinished": seconds}}
     try:
         answer = await context.client.merge(JOBS, namespace, state.name, patch)
     except KubeError as error:
@@ -252,8 +255,10 @@ def open_job(attempts: Sequence[Attempt]) -> str:
     return attempts[-1].job if attempts and attempts[-1].completion_time is None else ""
 
 
-async def bury_all(context: OperatorContext, namespace: str, owner_uid: str, *, but: str = "") -> None:
+async def bury_all(
+    context: OperatorContext, namespace: str, owner_uid: str, *, but: str = "", seconds_to_live: int | None = None
+) -> None:
     """Buries every Job of an object that ended, also those of earlier attempts; not the one whose name is `but`."""
     for job in context.cache.jobs_of(owner_uid):
         if job["metadata"]["name"] != but:
-            await bury(context, namespace, observe(job, []))
+            await bury(context, namespace, observe(job, []), seconds_to_live=seconds_to_live)

@@ -21,14 +21,16 @@ from pgwarden.kube.key import Key
 from pgwarden.kube.objects import all_of, find, read
 from pgwarden.kube.room import no_room, reserved
 from pgwarden.kube.secrets import missing
-from pgwarden.kube.types import BACKUP_POLICIES, DATABASE_BACKUPS, JOBS
+from pgwarden.kube.types import BACKUP_POLICIES, DATABASE_BACKUPS, JOBS, RESTORE_REQUESTS
 from pgwarden.kube.work import apply, bury_all, create_or_adopt, observe_job, start_job
 from pgwarden.policies import metrics
+from pgwarden.policies.drills import drill_run, is_drill_of
 from pgwarden.policies.judgments import ObservedPolicy
 from pgwarden.policies.looks import look_job, open_attempts
 from pgwarden.policies.lost import without_lost
 from pgwarden.policies.plan import PolicyPlan, plan
 from pgwarden.policies.render import backup as backup_of
+from pgwarden.policies.render import drill as drill_of
 from pgwarden.policies.render import look
 from pgwarden.policies.resource import BackupPolicy
 from pgwarden.policies.runs import RunType, newest, run_of
@@ -37,7 +39,9 @@ from pgwarden.policies.surroundings import (
     concerns,
     elder_twin,
     measured,
+    measured_loss,
     named_by_restores,
+    no_drill,
     parents_under_way,
     pinned_in,
     under_way,
@@ -103,6 +107,7 @@ class PolicyController:
             observed = replace(observed, obstacle=Obstacle("BackupForbidden", told))
             result = plan(policy, observed, now)
             result.again_after = REFUSED_RETRY_SECONDS
+        result = await self.begin_drill(body, policy, observed, result)
         if result.look is None or cluster is None or store is None:
             return result
         try:
@@ -110,9 +115,25 @@ class PolicyController:
                 await start_job(self.context, body, result, self.look_job(policy, cluster, store, result.look))
         except KubeError as error:
             told = self.refusal(error, "the Job that looks after the archive")
-            made = result.backups
+            made, drill = result.backups, result.drill
             result = plan(policy, replace(observed, look_obstacle=told), now)
-            result.backups = made
+            result.backups, result.drill = made, drill
+        return result
+
+    async def begin_drill(
+        self, body: Body, policy: BackupPolicy, observed: ObservedPolicy, result: PolicyPlan
+    ) -> PolicyPlan:
+        """Makes the drill that is due; one that the API server refuses keeps nothing else from its turn."""
+        wanted = policy.spec.drill
+        if result.drill is None or wanted is None:
+            return result
+        try:
+            await self.make(body, drill_of(policy, wanted, result.drill))
+        except KubeError as error:
+            told = self.refusal(error, "the RestoreRequest of the drill that is due")
+            made = result.backups
+            result = plan(policy, replace(observed, no_drill=Obstacle("DrillForbidden", told)), self.context.clock())
+            result.backups, result.again_after = made, REFUSED_RETRY_SECONDS
         return result
 
     def refusal(self, error: KubeError, what: str) -> str:
@@ -122,9 +143,9 @@ class PolicyController:
         return f"the API server refused {what}: {error.message}"
 
     async def make(self, body: Body, manifest: Body) -> None:
-        """Creates a DatabaseBackup, or adopts the one of that name that an earlier look has made."""
+        """Creates a DatabaseBackup or a drill, or adopts the one of that name that an earlier look has made."""
         made = await create_or_adopt(self.context, body, manifest)
-        key = Key("DatabaseBackup", body["metadata"]["namespace"], made["metadata"]["name"])
+        key = Key(manifest["kind"], body["metadata"]["namespace"], made["metadata"]["name"])
         if self.context.cache.put(key, made):
             self.context.wake(key)
 
@@ -133,10 +154,12 @@ class PolicyController:
         client, namespace = self.context.client, key.namespace
         for job in result.end:
             await client.delete(JOBS, namespace, job)
-        for name in result.forget:
-            body = self.context.cache.get(Key("DatabaseBackup", namespace, name))
+        gone = [(DATABASE_BACKUPS, name) for name in result.forget]
+        gone += [(RESTORE_REQUESTS, name) for name in result.forget_drills]
+        for type_, name in gone:
+            body = self.context.cache.get(Key(type_.kind, namespace, name))
             if body is not None:
-                await client.delete(DATABASE_BACKUPS, namespace, name, body["metadata"]["uid"])
+                await client.delete(type_, namespace, name, body["metadata"]["uid"])
 
     async def observe(
         self, key: Key, policy: BackupPolicy, cluster: DatabaseCluster | None, store: BackupStore | None
@@ -145,7 +168,8 @@ class PolicyController:
         context, namespace = self.context, key.namespace
         backups = {each.metadata.name: each for each in all_of(context, DatabaseBackup, namespace)}
         runs = [run_of(each) for each in backups.values() if is_of(policy, each)]
-        restores = [each for each in all_of(self.context, RestoreRequest, namespace) if concerns(policy, each, backups)]
+        requests = all_of(self.context, RestoreRequest, namespace)
+        restores = [each for each in requests if concerns(policy, each, backups)]
         known = self.board.known(key)
         attempts = open_attempts(policy)
         return ObservedPolicy(
@@ -158,6 +182,9 @@ class PolicyController:
             | {each.metadata.name for each in pinned_in(policy, list(backups.values()))},
             archiver=Archiver(known.report, known.problem),
             measured=measured(restores),
+            measured_loss=measured_loss(restores),
+            drills=[drill_run(policy, each) for each in requests if is_drill_of(policy, each)],
+            no_drill=no_drill(policy, cluster, store),
             job=await observe_job(context, namespace, look_job(policy), recorded=bool(attempts)),
             look_obstacle=await self.look_obstacle(policy, cluster, store, restores, backups),
         )

@@ -6,11 +6,13 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from pgwarden.api.conditions import Judgment, Truth, in_progress, judge, ready
+from pgwarden.api.conditions import Judgment, Truth, find, in_progress, judge, ready
 from pgwarden.api.quantities import human_seconds
 from pgwarden.clusters.access import Obstacle
 from pgwarden.jobs.plan import Notice, told
 from pgwarden.jobs.state import ABSENT, JobState
+from pgwarden.policies.drill_results import DRILLS_POSSIBLE, LAST_DRILL_SUCCEEDED
+from pgwarden.policies.drills import DrillRun
 from pgwarden.policies.looks import ARCHIVE_SOUND
 from pgwarden.policies.recoverable import OBJECTIVES_MET, RECOVERABLE, Measured
 from pgwarden.policies.resource import BackupPolicy
@@ -21,7 +23,15 @@ from pgwarden.policies.wal import WAL_ARCHIVING, Archiver, wal_archiving
 LAST_BACKUP_SUCCEEDED = "LastBackupSucceeded"
 STUCK_SECONDS = 3600.0
 """A Job whose pod runs and that has not moved for so long is ended, unless the operator's configuration says else."""
-TOLD = (LAST_BACKUP_SUCCEEDED, WAL_ARCHIVING, OBJECTIVES_MET, RECOVERABLE, ARCHIVE_SOUND)
+TOLD = (
+    LAST_BACKUP_SUCCEEDED,
+    WAL_ARCHIVING,
+    OBJECTIVES_MET,
+    RECOVERABLE,
+    ARCHIVE_SOUND,
+    LAST_DRILL_SUCCEEDED,
+    DRILLS_POSSIBLE,
+)
 """Conditions whose turns are told as Events."""
 
 
@@ -43,7 +53,13 @@ class ObservedPolicy:
     """DatabaseBackups that a restore names that has not ended."""
     archiver: Archiver = field(default_factory=Archiver)
     measured: Measured | None = None
-    """The newest restore of the cluster."""
+    """The newest restore or drill of the cluster."""
+    measured_loss: Measured | None = None
+    """The newest drill of it that told how much would have been lost."""
+    drills: Sequence[DrillRun] = ()
+    """The drills it has made, and those that a person has made in its name."""
+    no_drill: Obstacle | None = None
+    """Why drills are not possible."""
     job: JobState = ABSENT
     """Of the look into the archive that is under way or due."""
     look_obstacle: str = ""
@@ -123,6 +139,9 @@ def notices(policy: BackupPolicy, judgments: list[Judgment]) -> list[Notice]:
 
 
 def told_of(policy: BackupPolicy, judgments: list[Judgment], type_: str) -> list[Notice]:
-    """The Event of one outcome; that nothing is known yet, or any more, is none."""
+    """The Event of one outcome; none that nothing is known yet, or any more, nor that drills were always possible."""
     new = next((judgment for judgment in judgments if judgment.type == type_), None)
-    return told(judgments, policy.status, type_) if new is not None and new.status != Truth.UNKNOWN else []
+    if new is None or new.status == Truth.UNKNOWN:
+        return []
+    always = type_ == DRILLS_POSSIBLE and new.status == Truth.TRUE and find(policy.status.conditions, type_) is None
+    return [] if always else told(judgments, policy.status, type_)

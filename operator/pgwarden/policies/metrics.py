@@ -33,9 +33,32 @@ CONDITION = Gauge(
     "1 where the condition of that type has that status.",
     [*LABELS, "condition", "status"],
 )
-CONDITIONS = ("LastBackupSucceeded", "WALArchiving", "ObjectivesMet", "Recoverable", "ArchiveSound")
+CONDITIONS = (
+    "LastBackupSucceeded",
+    "WALArchiving",
+    "ObjectivesMet",
+    "Recoverable",
+    "ArchiveSound",
+    "LastDrillSucceeded",
+    "DrillsPossible",
+)
 STORED_BYTES = Gauge("pgwarden_backup_stored_bytes", "Size of backups and WAL in the store.", LABELS)
-ALL = (LAST_SUCCESS, RECOVERY_POINT, EARLIEST, NEXT_RUN, WAL_LAG_SECONDS, WAL_LAG_BYTES, CONDITION, STORED_BYTES)
+LAST_DRILL = Gauge("pgwarden_drill_last_success_timestamp_seconds", "When the last good drill ended.", LABELS)
+DRILL_RECOVERY = Gauge("pgwarden_drill_recovery_seconds", "How long a restore takes, by the last good drill.", LABELS)
+DRILL_LOSS = Gauge("pgwarden_drill_data_loss_seconds", "What would be lost, by the last drill that told it.", LABELS)
+ALL = (
+    LAST_SUCCESS,
+    RECOVERY_POINT,
+    EARLIEST,
+    NEXT_RUN,
+    WAL_LAG_SECONDS,
+    WAL_LAG_BYTES,
+    CONDITION,
+    STORED_BYTES,
+    LAST_DRILL,
+    DRILL_RECOVERY,
+    DRILL_LOSS,
+)
 
 
 def export(policy: BackupPolicy, status: BackupPolicyStatus, archiver: Archiver, latest: datetime | None) -> None:
@@ -63,11 +86,23 @@ def export(policy: BackupPolicy, status: BackupPolicyStatus, archiver: Archiver,
         WAL_LAG_BYTES.labels(*names).set(report.lag_bytes)
     if status.catalogue is not None and status.catalogue.time is not None:
         STORED_BYTES.labels(*names).set(status.catalogue.stored_bytes)
+    export_drill(names, status)
     for type_ in CONDITIONS:
         condition = find(status.conditions, type_)
         if condition is not None:
             for truth in Truth:
                 CONDITION.labels(*names, type_, truth.value.lower()).set(condition.status == truth)
+
+
+def export_drill(names: tuple[str, str], status: BackupPolicyStatus) -> None:
+    """Sets what the last drills told."""
+    good = status.drill.last_success if status.drill is not None else None
+    if good is not None:
+        LAST_DRILL.labels(*names).set(good.time.timestamp())
+    if good is not None and good.recovery_seconds is not None:
+        DRILL_RECOVERY.labels(*names).set(good.recovery_seconds)
+    if status.objectives is not None and status.objectives.measured_loss_seconds is not None:
+        DRILL_LOSS.labels(*names).set(status.objectives.measured_loss_seconds)
 
 
 def forget(key: Key) -> None:

@@ -11,6 +11,8 @@ from pgwarden.api.durations import parse_duration
 from pgwarden.api.schedule import ScheduleError
 from pgwarden.catalogue.contract import What
 from pgwarden.jobs.plan import Plan, told
+from pgwarden.policies.drill_results import drill_judgments, drill_status
+from pgwarden.policies.drills import Drills, DrillTurn, drills
 from pgwarden.policies.history import outlived
 from pgwarden.policies.judgments import (
     ObservedPolicy,
@@ -25,11 +27,20 @@ from pgwarden.policies.judgments import (
 )
 from pgwarden.policies.looks import Look, in_words, look_after, point
 from pgwarden.policies.lost import without_lost
-from pgwarden.policies.recoverable import Measured, calmed, earliest_point, latest_point, objectives, recoverable
+from pgwarden.policies.recoverable import (
+    Measured,
+    calmed,
+    earliest_point,
+    latest_point,
+    newer,
+    objectives,
+    recoverable,
+)
 from pgwarden.policies.recovery_point import held_until, wanted_point
-from pgwarden.policies.resource import BackupPolicy, LastBackup, RecoverablePoint, ScheduleStatus
+from pgwarden.policies.resource import BackupPolicy, LastBackup, RecoverablePoint
 from pgwarden.policies.runs import Run, RunType, newest
-from pgwarden.policies.turns import VERIFICATION, Turn, Turns, clocks, turns
+from pgwarden.policies.schedule_resource import ScheduleStatus
+from pgwarden.policies.turns import DRILL, NO_BACKUPS, VERIFICATION, Clock, Turn, Turns, clocks, next_run, turns
 from pgwarden.policies.wal import archive_succeeded, archived_point, refreshed, wal_status
 
 LOOK_AGAIN_SECONDS = 60.0
@@ -49,6 +60,10 @@ class PolicyPlan(Plan):
     """DatabaseBackup objects to delete."""
     look: What | None = None
     """How to look after the archive now."""
+    drill: DrillTurn | None = None
+    """The drill to make."""
+    forget_drills: tuple[str, ...] = ()
+    """RestoreRequests to delete."""
 
 
 def plan(policy: BackupPolicy, observed: ObservedPolicy, now: datetime) -> PolicyPlan:
@@ -84,7 +99,7 @@ def plan(policy: BackupPolicy, observed: ObservedPolicy, now: datetime) -> Polic
         held_up=observed.look_obstacle if in_force else accepted[0].message,
     )
     schedules = checked(planned.schedules, look, check_slot)
-    result = concluded(policy, observed, planned, schedules, look, accepted, now)
+    result = concluded(policy, observed, planned, schedules, found.get(DRILL), look, accepted, now)
     result.notices += archive_succeeded(before, policy.status.wal)
     return result
 
@@ -94,6 +109,7 @@ def concluded(
     observed: ObservedPolicy,
     planned: Turns,
     schedules: list[ScheduleStatus],
+    drill_clock: Clock | None,
     look: Look,
     accepted: list[Judgment],
     now: datetime,
@@ -111,8 +127,15 @@ def concluded(
     written = calmed(before.latest_recoverable, latest)
     if wal is not None and written != before.latest_recoverable:
         wal = refreshed(wal, observed.archiver)
-    measured = observed.measured or measured_before(policy)
-    numbers, met = objectives(policy, runs, latest, measured, now, pending=first_pending(policy, runs, now))
+    drill = drills(policy, drill_clock, observed.drills, runs, latest, now, held_up=held_up(observed))
+    if drill_clock is not None and drill.taken is not None:
+        drill_clock = drill_clock.ran(drill.taken)
+    of_drill = next_run(policy, drill_clock, now).status if drill_clock is not None else None
+    schedules = [of_drill if of_drill is not None and each.name == DRILL else each for each in schedules]
+    drilling = drill_status(policy, observed.drills, drill, of_drill)
+    measured = newer(observed.measured, measured_before(policy))
+    lost = newer(observed.measured_loss, loss_before(policy))
+    numbers, met = objectives(policy, runs, latest, measured, now, pending=first_pending(policy, runs, now), lost=lost)
     stuck = [run for run in runs if is_stuck(run, observed)]
     judgments = [
         *accepted,
@@ -121,6 +144,7 @@ def concluded(
         recoverable(policy, earliest, latest, moments=archived is not None),
         archiving(policy, observed, full, now),
         *([look.sound] if look.sound is not None else []),
+        *drill_judgments(policy, drilling, observed.no_drill),
     ]
     status = before.model_copy(
         update={
@@ -133,6 +157,7 @@ def concluded(
             "earliest_recoverable": earliest,
             "latest_recoverable": written,
             "wal": wal,
+            "drill": drilling,
             "objectives": numbers,
             "catalogue": look.status,
             "attempts": look.attempts,
@@ -143,12 +168,20 @@ def concluded(
         status=status,
         judgments=judgments,
         notices=[*notices(policy, judgments), *unusual(planned.start), *ended(stuck, observed)],
-        again_after=again_after(policy, observed, planned, latest, look, now),
+        again_after=again_after(policy, observed, planned, drill, latest, look, now),
         backups=planned.start,
         end=[run.job for run in stuck],
         forget=[run.name for run in outlived(policy, runs, observed.in_use, now)],
         look=look.start,
+        drill=drill.start,
+        forget_drills=drill.forget,
     )
+
+
+def held_up(observed: ObservedPolicy) -> str:
+    """Why no drill can begin now; empty when one can."""
+    obstacle = observed.obstacle or observed.no_drill
+    return obstacle.message if obstacle is not None else ""
 
 
 def refused(policy: BackupPolicy, judgments: list[Judgment]) -> PolicyPlan:
@@ -195,6 +228,14 @@ def measured_before(policy: BackupPolicy) -> Measured | None:
     return Measured(known.measured_by, known.measured_recovery_seconds, known.measured_time)
 
 
+def loss_before(policy: BackupPolicy) -> Measured | None:
+    """The drill that last told how much would have been lost: its object may be gone."""
+    known = policy.status.objectives
+    if known is None or known.measured_loss_seconds is None or known.measured_loss_time is None:
+        return None
+    return Measured(known.measured_loss_by, known.measured_loss_seconds, known.measured_loss_time)
+
+
 def first_pending(policy: BackupPolicy, runs: Sequence[Run], now: datetime) -> bool:
     """Whether it is too early to say that nothing can be recovered."""
     made = policy.metadata.creation_timestamp
@@ -215,7 +256,8 @@ def checked(schedules: list[ScheduleStatus], look: Look, slot: datetime | None) 
 
 def next_in_words(schedules: Sequence[ScheduleStatus]) -> str:
     """The next backup for people: `Full 2026-11-24T01:32:10Z`."""
-    coming = [(each.next_run_time, each.name) for each in schedules if each.next_run_time and each.name != VERIFICATION]
+    backups = [each for each in schedules if each.name not in NO_BACKUPS]
+    coming = [(each.next_run_time, each.name) for each in backups if each.next_run_time]
     if not coming:
         return ""
     moment, type_ = min(coming)
@@ -226,6 +268,7 @@ def again_after(
     policy: BackupPolicy,
     observed: ObservedPolicy,
     planned: Turns,
+    drill: Drills,
     latest: RecoverablePoint | None,
     look: Look,
     now: datetime,
@@ -243,7 +286,7 @@ def again_after(
         seconds.append(missed.total_seconds() + 1.0)
     if look.status.next_time is not None:
         seconds.append((look.status.next_time - now).total_seconds())
-    if planned.waiting or policy.spec.wal.enabled:
+    if planned.waiting or drill.waiting or policy.spec.wal.enabled:
         seconds.append(LOOK_AGAIN_SECONDS)
     coming = [each for each in seconds if each > 0]
     return max(1.0, min(coming)) if coming else None

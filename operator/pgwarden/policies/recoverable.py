@@ -22,11 +22,16 @@ CALM = timedelta(minutes=1)
 
 @dataclass(frozen=True)
 class Measured:
-    """A restore of the cluster that was done."""
+    """A restore or a drill of the cluster that was done."""
 
     name: str
     seconds: float
     time: datetime
+
+
+def newer(one: Measured | None, other: Measured | None) -> Measured | None:
+    """The later of two: that of an object, and what is remembered of one that may be gone."""
+    return max((each for each in (one, other) if each is not None), key=lambda each: each.time, default=None)
 
 
 def latest_point(
@@ -89,8 +94,10 @@ def objectives(
     now: datetime,
     *,
     pending: bool,
+    lost: Measured | None = None,
 ) -> tuple[ObjectivesStatus, Judgment]:
-    """The numbers and the condition ObjectivesMet. `pending` tells that the first backup may still be under way."""
+    """The numbers and the condition ObjectivesMet. `pending` tells that the first backup may still be under way; `lost`
+    is the drill that last told how much would have been lost, in seconds."""
     point = wanted_point(policy, runs)
     duration = parse_duration(policy.spec.objectives.recovery_time)
     held = held_until(latest, runs)
@@ -101,8 +108,11 @@ def objectives(
         measured_recovery_seconds=round(measured.seconds) if measured is not None else None,
         measured_time=measured.time if measured is not None else None,
         measured_by=measured.name if measured is not None else "",
+        measured_loss_seconds=round(lost.seconds) if lost is not None else None,
+        measured_loss_time=lost.time if lost is not None else None,
+        measured_loss_by=lost.name if lost is not None else "",
     )
-    return status, objectives_met(policy, point, latest, age, measured, pending=pending)
+    return status, objectives_met(policy, point, latest, age, measured, lost, pending=pending)
 
 
 def objectives_met(
@@ -111,6 +121,7 @@ def objectives_met(
     latest: RecoverablePoint | None,
     age: timedelta | None,
     measured: Measured | None,
+    lost: Measured | None,
     *,
     pending: bool,
 ) -> Judgment:
@@ -125,17 +136,27 @@ def objectives_met(
         why = point.too_tight or "LastBackupSucceeded and WALArchiving say why"
         message = f"the newest recoverable moment is {shown(latest.time)}, longer ago than {point.words}. {why}"
         return judge(OBJECTIVES_MET, False, "RecoveryPointMissed", message)
+    # Without WAL the age of the last backup tells the same, and knows of those that were not needed.
+    if policy.spec.wal.enabled and lost is not None and lost.seconds > point.most.total_seconds():
+        message = (
+            f"the drill {lost.name} came back {human_seconds(lost.seconds)} of data short on {shown(lost.time)}, more"
+            f" than {point.words}. The next drill judges again"
+        )
+        return judge(OBJECTIVES_MET, False, "DrillLostTooMuch", message)
     if measured is None:
         message = (
             f"what could be lost is less than {point.words}; how long a restore takes is not known: none of this"
-            " cluster was done yet. Restore it into a new instance once"
+            " cluster was done yet. Have drills made (spec.drill), or restore it into a new instance once"
         )
         return judge(OBJECTIVES_MET, None, "RecoveryTimeUnknown", message)
     took = f"the restore {measured.name} took {human_seconds(measured.seconds)} on {shown(measured.time)}"
     if measured.seconds > parse_duration(wanted.recovery_time).total_seconds():
         message = f"{took}, and recoveryTime is {wanted.recovery_time}"
         return judge(OBJECTIVES_MET, False, "RecoveryTimeMissed", message)
-    message = f"what could be lost is less than {point.words}; {took}, less than recoveryTime ({wanted.recovery_time})"
+    came = f"; the drill {lost.name} would have lost {human_seconds(lost.seconds)}" if lost is not None else ""
+    message = (
+        f"what could be lost is less than {point.words}{came}; {took}, less than recoveryTime ({wanted.recovery_time})"
+    )
     return judge(OBJECTIVES_MET, True, "Met", message)
 
 

@@ -1,4 +1,4 @@
-"""The DatabaseBackups that a policy makes, and the Job that looks after its archive. Pure."""
+"""The DatabaseBackups and drills that a policy makes, and the Job that looks after its archive. Pure."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ from pgwarden.jobs.launch import Launch
 from pgwarden.jobs.names import MANAGED_BY, MANAGED_BY_LABEL, OWNER_UID_LABEL, label_value
 from pgwarden.jobs.render import Manifest, Owner, render
 from pgwarden.policies.access import retention_settings
+from pgwarden.policies.drill_resource import DrillPlan
+from pgwarden.policies.drills import DrillTurn
 from pgwarden.policies.resource import BackupPolicy
 from pgwarden.policies.runs import POLICY_LABEL, REASON_ANNOTATION, SCHEDULED_TIME_ANNOTATION, TYPE_LABEL, RunType
 from pgwarden.policies.turns import Turn
@@ -37,16 +39,13 @@ def backup(policy: BackupPolicy, turn: Turn) -> Manifest:
         wanted["logical"] = spec.logical.to_json()
     if turn.type is RunType.INCREMENTAL and turn.parent:
         wanted["parent"] = turn.parent
-    annotations = {SCHEDULED_TIME_ANNOTATION: f"{turn.slot.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"}
-    if turn.why:
-        annotations[REASON_ANNOTATION] = turn.why
     return render(
         "policies/backup.yaml.j2",
         api_version=API_VERSION,
         name=turn.name,
         namespace=policy.metadata.namespace,
         labels=labels_of(policy, turn.type),
-        annotations=annotations,
+        annotations=annotations_of(turn),
         owner=Owner.of(policy).reference(),
         spec=wanted,
     )
@@ -60,6 +59,42 @@ def labels_of(policy: BackupPolicy, type_: RunType) -> dict[str, str]:
         POLICY_LABEL: label_value(policy.metadata.name),
         TYPE_LABEL: type_.value.lower(),
     }
+
+
+def drill(policy: BackupPolicy, wanted: DrillPlan, turn: DrillTurn) -> Manifest:
+    """The RestoreRequest of a drill."""
+    template = wanted.job_template if wanted.job_template is not None else policy.spec.job_template
+    target = {"image": wanted.image, "storage": wanted.storage.to_json()}
+    if wanted.resources is not None:
+        target["resources"] = wanted.resources.to_json()
+    spec: dict[str, Any] = {
+        "source": turn.source,
+        "target": {"drill": {key: value for key, value in target.items() if value is not None}},
+        "checks": [check.to_json() for check in wanted.checks],
+        "jobTemplate": template.to_json(),
+    }
+    if wanted.identity is not None:
+        spec["identity"] = wanted.identity.to_json()
+    return render(
+        "policies/drill.yaml.j2",
+        api_version=API_VERSION,
+        name=turn.name,
+        namespace=policy.metadata.namespace,
+        labels={
+            MANAGED_BY_LABEL: MANAGED_BY,
+            OWNER_UID_LABEL: policy.metadata.uid,
+            POLICY_LABEL: label_value(policy.metadata.name),
+        },
+        annotations=annotations_of(turn),
+        owner=Owner.of(policy).reference(),
+        spec=spec,
+    )
+
+
+def annotations_of(turn: Turn | DrillTurn) -> dict[str, str]:
+    """When it was due, and why it is not what the policy says."""
+    due = {SCHEDULED_TIME_ANNOTATION: f"{turn.slot.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"}
+    return {**due, REASON_ANNOTATION: turn.why} if turn.why else due
 
 
 def look(

@@ -14,38 +14,8 @@ from pgwarden.api.references import JobTemplate, LocalReference, ResourceRequire
 from pgwarden.api.status import WorkStatus
 from pgwarden.backups.resource import BackupSource, Compression
 from pgwarden.logical.resource import LOGICAL_RULES, Logical
-
-FIVE_FIELDS = r"^\\s*(\\S+\\s+){4}\\S+\\s*$"
-
-
-class ScheduleSpec(Model):
-    """When something runs."""
-
-    schedule: Annotated[
-        str,
-        Field(
-            min_length=9,
-            max_length=128,
-            json_schema_extra=rules(
-                (
-                    f"self.matches('{FIVE_FIELDS}')",
-                    "a schedule has the five fields minute, hour, day of the month, month and day of the week,"
-                    " for example 30 1 * * *",
-                )
-            ),
-        ),
-    ]
-    """Cron expression with five fields."""
-    time_zone: Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_+/-]+$")] = "UTC"
-    """Time zone of the expression, by its name in the IANA database, for example Europe/Berlin."""
-    jitter_seconds: Annotated[int | None, Field(ge=0, le=86400)] = None
-    """Each policy runs later than the expression says, by its own constant part of so many seconds, so that not all run
-    at once. Without it at most a tenth of the time between two runs, and five minutes."""
-    starting_deadline_seconds: Annotated[int | None, Field(ge=60, le=31536000)] = None
-    """How late a run may still start when it was missed; without it until the next one. However many were missed, one
-    is run."""
-    suspend: bool = False
-    """Holds these runs back."""
+from pgwarden.policies.drill_resource import DrillPlan, DrillStatus
+from pgwarden.policies.schedule_resource import ScheduleSpec, ScheduleStatus
 
 
 class Schedules(Model):
@@ -128,7 +98,7 @@ class Objectives(Model):
     hour with WAL; else one and a half times the time between two backups, or that and what the longest of them takes.
     """
     recovery_time: Duration = "30m"
-    """How long a restore may take; judged by restores that were done."""
+    """How long a restore may take; judged by the last restore or drill that succeeded, as long as it took."""
 
 
 class BackupPolicySpec(Model):
@@ -156,6 +126,8 @@ class BackupPolicySpec(Model):
     """What is kept."""
     verification: Verification = Field(default_factory=Verification)
     """Reading stored objects again."""
+    drill: DrillPlan | None = None
+    """Restores that are measured and thrown away; without it none are made."""
     objectives: Objectives = Field(default_factory=Objectives)
     """What the backups are for."""
     history_limit: Annotated[int, Field(ge=0, le=1000)] = 24
@@ -167,27 +139,6 @@ class BackupPolicySpec(Model):
     """What the pods of backups, of the archiver and of looks into the archive get."""
     suspend: bool = False
     """Stops new backups and deletions. WAL archiving goes on: without it WAL would pile up on the server."""
-
-
-class ScheduleStatus(Model):
-    """One schedule as it is in force."""
-
-    name: Word
-    """Full, Incremental, Logical or Verification."""
-    schedule: Annotated[str, Field(max_length=128)]
-    """The cron expression."""
-    time_zone: Annotated[str, Field(max_length=64)]
-    """Its time zone."""
-    jitter_seconds: int = 0
-    """How much later than the expression says this policy runs."""
-    next_run_time: datetime | None = None
-    """When it runs next; absent while it is held back."""
-    since: datetime
-    """When this schedule was first seen: earlier turns are not made up for."""
-    last_schedule_time: datetime | None = None
-    """The turn that was run last, as the expression names it, without jitter."""
-    clock_resets: int = 0
-    """How often the clock was found to have gone back by more than one turn."""
 
 
 class LastBackup(Model):
@@ -268,10 +219,16 @@ class ObjectivesStatus(Model):
     recovery_time_seconds: int = 0
     """What is wanted."""
     measured_recovery_seconds: int | None = None
-    """How long the last restore of this cluster took."""
+    """How long the last restore or drill of this cluster took."""
     measured_time: datetime | None = None
     """When that was."""
     measured_by: Annotated[str, Field(max_length=253)] = ""
+    """The RestoreRequest."""
+    measured_loss_seconds: int | None = None
+    """How much the last drill to the latest moment would have lost."""
+    measured_loss_time: datetime | None = None
+    """When that was."""
+    measured_loss_by: Annotated[str, Field(max_length=253)] = ""
     """The RestoreRequest."""
 
 
@@ -334,7 +291,7 @@ class BackupPolicyStatus(WorkStatus):
     schedules: Annotated[
         list[ScheduleStatus],
         Field(
-            max_length=4, json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]}
+            max_length=5, json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]}
         ),
     ] = Field(default_factory=list)
     """The schedules as they are in force."""
@@ -354,6 +311,8 @@ class BackupPolicyStatus(WorkStatus):
     """... up to here, but for gaps. At most two minutes older than it is; the metrics tell it exactly."""
     wal: WALStatus | None = None
     """The archiver."""
+    drill: DrillStatus | None = None
+    """What came of the drills."""
     objectives: ObjectivesStatus | None = None
     """The numbers behind ObjectivesMet."""
     catalogue: CatalogueStatus | None = None
@@ -380,11 +339,14 @@ class BackupPolicy(Resource):
             Column(name="To", path=".status.latestRecoverable.time", type="date"),
             Column(name="WAL Lag", path=".status.wal.lag"),
             Column(name="Objectives", path='.status.conditions[?(@.type=="ObjectivesMet")].status'),
+            Column(name="Last Drill", path=".status.drill.lastSuccess.time", type="date"),
             Column(name="Next Run", path=".status.nextRun"),
             Column(name="Store", path=".spec.storeRef.name", priority=1),
             Column(name="Last Logical", path=".status.lastLogical.time", type="date", priority=1),
             Column(name="Last Backup", path='.status.conditions[?(@.type=="LastBackupSucceeded")].reason', priority=1),
             Column(name="WAL", path='.status.conditions[?(@.type=="WALArchiving")].reason', priority=1),
+            Column(name="Drill", path='.status.conditions[?(@.type=="LastDrillSucceeded")].reason', priority=1),
+            Column(name="Recovery", path=".status.drill.lastSuccess.recovery", priority=1),
             Column(name="In Store", path=".status.catalogue.size", priority=1),
             Column(name="Message", path='.status.conditions[?(@.type=="ObjectivesMet")].message', priority=1),
             Column(name="Age", path=".metadata.creationTimestamp", type="date"),

@@ -6,12 +6,15 @@ from collections.abc import Mapping, Sequence
 
 from pgwarden.api.conditions import READY, is_true
 from pgwarden.backups.resource import DatabaseBackup
+from pgwarden.clusters.access import Obstacle
+from pgwarden.clusters.resource import DatabaseCluster
 from pgwarden.policies.access import age, governing
 from pgwarden.policies.recoverable import Measured
 from pgwarden.policies.resource import BackupPolicy
 from pgwarden.policies.runs import run_of
 from pgwarden.restores.access import ended
 from pgwarden.restores.resource import RestoreRequest
+from pgwarden.stores.resource import BackupStore
 
 
 def same_archive(policy: BackupPolicy, backup: DatabaseBackup) -> bool:
@@ -41,15 +44,56 @@ def concerns(policy: BackupPolicy, request: RestoreRequest, backups: Mapping[str
 
 
 def measured(requests: Sequence[RestoreRequest]) -> Measured | None:
-    """The newest of these restores that succeeded."""
+    """The newest of these restores and drills that succeeded, as long as it took."""
     done = [
-        Measured(each.metadata.name, each.status.duration_seconds, each.status.completion_time)
+        Measured(each.metadata.name, seconds, each.status.completion_time)
         for each in requests
         if is_true(each.status.conditions, READY)
-        and each.status.duration_seconds is not None
+        and (seconds := took(each)) is not None
         and each.status.completion_time is not None
     ]
     return max(done, key=lambda each: each.time, default=None)
+
+
+def took(request: RestoreRequest) -> float | None:
+    """How long a restore took, in seconds; of a drill what one would have taken."""
+    status = request.status
+    return status.recovery_seconds if request.spec.target.drill is not None else status.duration_seconds
+
+
+def measured_loss(requests: Sequence[RestoreRequest]) -> Measured | None:
+    """The newest of these drills that told how much would have been lost."""
+    done = [
+        Measured(each.metadata.name, each.status.data_loss_seconds, each.status.completion_time)
+        for each in requests
+        if is_true(each.status.conditions, READY)
+        and each.status.data_loss_seconds is not None
+        and each.status.completion_time is not None
+    ]
+    return max(done, key=lambda each: each.time, default=None)
+
+
+def no_drill(policy: BackupPolicy, cluster: DatabaseCluster | None, store: BackupStore | None) -> Obstacle | None:
+    """What a drill needs and does not have; objects that are missing altogether are told otherwise."""
+    drill = policy.spec.drill
+    encryption = store.spec.encryption if store is not None else None
+    identity = drill.identity if drill is not None else None
+    if store is not None and encryption is not None and encryption.identity is None and identity is None:
+        name = store.metadata.name
+        message = (
+            f"BackupStore {name} encrypts, and no identity is named that reads its backups: set encryption.identity of"
+            f" BackupStore {name}, or spec.drill.identity, to a Secret with the age identity"
+        )
+        return Obstacle("IdentityMissing", message)
+    if drill is None or drill.image is not None or cluster is None:
+        return None
+    if cluster.spec.image is None and cluster.spec.workload_ref is None:
+        name = cluster.metadata.name
+        message = (
+            f"no image of the server is known: set image or workloadRef of DatabaseCluster {name}, or spec.drill.image"
+        )
+        return Obstacle("ServerImageUnknown", message)
+    return None
 
 
 def named_by_restores(requests: Sequence[RestoreRequest]) -> set[str]:

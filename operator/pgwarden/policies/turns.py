@@ -8,10 +8,14 @@ from datetime import datetime, timedelta
 
 from pgwarden.api.schedule import Schedule, schedule_for
 from pgwarden.api.wal import parse_lsn
-from pgwarden.policies.resource import BackupPolicy, IncrementalChain, ScheduleSpec, ScheduleStatus, WALStatus
+from pgwarden.policies.resource import BackupPolicy, IncrementalChain, WALStatus
 from pgwarden.policies.runs import Run, RunType, newest, run_name, unfinished
+from pgwarden.policies.schedule_resource import ScheduleSpec, ScheduleStatus
 
 VERIFICATION = "Verification"
+DRILL = "Drill"
+NO_BACKUPS = frozenset({VERIFICATION, DRILL})
+"""Schedules by which no backup is taken."""
 SELF_MADE_EVERY = timedelta(hours=1)
 """A full that no schedule asked for is taken at most so often for one cause."""
 NEW_FULL_REASONS = frozenset(
@@ -85,6 +89,7 @@ def specs(policy: BackupPolicy) -> dict[str, ScheduleSpec]:
         RunType.INCREMENTAL.value: wanted.incremental,
         RunType.LOGICAL.value: wanted.logical,
         VERIFICATION: policy.spec.verification.schedule,
+        DRILL: policy.spec.drill,
     }
     return {type_: spec for type_, spec in found.items() if spec is not None}
 
@@ -153,7 +158,7 @@ def turns(policy: BackupPolicy, found: dict[str, Clock], runs: Sequence[Run], no
 def without_what_ran(policy: BackupPolicy, each: Clock, runs: Sequence[Run], now: datetime) -> Clock:
     """The clock with a slot taken off whose DatabaseBackup is there: a crash kept it from being recorded."""
     slot = each.due(now)
-    if slot is None or each.type == VERIFICATION:
+    if slot is None or each.type in NO_BACKUPS:
         return each
     names = {run.name for run in runs}
     return each.ran(slot) if names & set(names_for(policy, each, slot)) else each

@@ -31,6 +31,8 @@ ANSWER_POLL_SECONDS = 0.1
 BOOTSTRAP_SUPERUSER_OID = 10
 CHECK_TIMEOUT = "10min"
 APPLICATION_NAME = "pgwarden/recover"
+NO_PASSWORDS = "no-passwords"
+"""Nothing of the machine's own may be read; this file does not exist."""
 # What ALTER ROLE ... SET and ALTER DATABASE ... SET could otherwise change for the superuser's sessions.
 SUPERUSER_SETTINGS: Mapping[str, str] = {
     **STARTUP_SETTINGS,
@@ -88,6 +90,19 @@ class RestoredServer:
                 remedy="See the log of the container `postgres`; restore another backup if the data are at fault.",
             ) from error
 
+    def variables(self) -> dict[str, str]:
+        """The environment in which a tool of PostgreSQL's connects as `connect` does."""
+        return {
+            "PGHOST": str(self.socket_folder),
+            "PGPORT": str(PORT),
+            "PGUSER": self.superuser,
+            "PGDATABASE": self.database,
+            "PGOPTIONS": startup_options(SUPERUSER_SETTINGS),
+            "PGAPPNAME": APPLICATION_NAME,
+            "PGCONNECT_TIMEOUT": str(CONNECT_TIMEOUT_SECONDS),
+            "PGPASSFILE": str(self.socket_folder / NO_PASSWORDS),
+        }
+
     def ask(self, database: str, role: str, query: str) -> Answer:
         """Runs one statement of a user as `role`, read-only and with a time limit of 10 minutes.
 
@@ -112,8 +127,7 @@ class RestoredServer:
             options=startup_options(settings),
             application_name=APPLICATION_NAME,
             connect_timeout=CONNECT_TIMEOUT_SECONDS,
-            # Nothing of the machine's own may be read; this file does not exist.
-            passfile=str(self.socket_folder / "no-passwords"),
+            passfile=str(self.socket_folder / NO_PASSWORDS),
             autocommit=True,
         )
 
@@ -236,6 +250,11 @@ def present_libraries(connection: Connection) -> set[str]:
         return set()
     files = connection.execute("SELECT pg_ls_dir(%s)", (row[0],))
     return {str(name).removesuffix(".so") for (name,) in files if str(name).endswith(".so")}
+
+
+def has_extension(connection: Connection, name: str) -> bool:
+    """Whether the server's image has the files of an extension."""
+    return connection.execute("SELECT 1 FROM pg_available_extensions WHERE name = %s", (name,)).fetchone() is not None
 
 
 def set_password(connection: Connection, role: str, password_file: Path) -> None:

@@ -1,7 +1,8 @@
 """What the operator asks of the two agents of a restore, and what they answer.
 
 A restore's pod has three parts that share one data volume and one scratch volume:
-init container `restore` (agent image, operation `restore`): fetches, unpacks, verifies, makes the copy harmless;
+init container `restore` (agent image, operation `restore` or `drill`): fetches, unpacks, verifies, makes the copy
+harmless;
 container `postgres` (the cluster's own server image): a POSIX sh line that runs the server until told to stop;
 container `agent` (agent image, operation `recover`): hands WAL to restore_command, waits for the promotion,
 runs the checks over a socket in the scratch volume, has the server stopped, and tells the result.
@@ -72,6 +73,12 @@ class RestoreTask(Payload):
     parallel: Annotated[int, Field(ge=1, le=32)] = 4
 
 
+class DrillTask(RestoreTask):
+    """The same for a drill, so that its Job is told from a restore's."""
+
+    OPERATION: ClassVar[Operation] = Operation.DRILL
+
+
 class RecoverTask(Payload):
     """Recover what RestoreTask laid out, check it and stop it again."""
 
@@ -84,6 +91,8 @@ class RecoverTask(Payload):
     checks: list[SQLCheck] = Field(default_factory=list, max_length=32)
     superuser_password_file: str | None = None
     """Where the password stands that the bootstrap superuser of the new instance gets; None leaves it."""
+    drill: bool = False
+    """Looks at every relation with pg_amcheck, and hands nothing over."""
     server_start_timeout_seconds: int = 600
     """How long recovery may make no progress before it is given up."""
 
@@ -122,6 +131,10 @@ class Resolved(Report):
     """Recovery must come at least here, or it lost something."""
     end_time: datetime | None = None
     """When the server was known to be at `end_lsn`."""
+    archived_lsn: str | None = None
+    """The last position on this way of which the archive tells the time."""
+    archived_time: datetime | None = None
+    """When the server was there."""
     wal_until: str
     """WAL is stored up to here without a gap: one that is asked for before it and cannot be had is a failure."""
     archive: str

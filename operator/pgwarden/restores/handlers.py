@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
+from pgwarden.api.conditions import READY, Truth, is_true
 from pgwarden.api.references import SecretKey
 from pgwarden.backups.resource import DatabaseBackup
 from pgwarden.clusters.access import Obstacle, major_version
@@ -18,17 +20,19 @@ from pgwarden.kube.cache import Body
 from pgwarden.kube.context import OperatorContext
 from pgwarden.kube.dependents import named, referring
 from pgwarden.kube.key import Key
-from pgwarden.kube.objects import find, read
+from pgwarden.kube.objects import all_of, find, read
 from pgwarden.kube.room import no_room, reserved
 from pgwarden.kube.secrets import missing
 from pgwarden.kube.types import CLAIMS, RESTORE_REQUESTS, SECRETS, SERVICES, STATEFUL_SETS
 from pgwarden.kube.work import apply, bury_all, observe_job
 from pgwarden.restores.contract import TargetPoint
+from pgwarden.restores.drills import drill_of, is_drill, is_physical, size_unknown, volume_bytes, wants_size
 from pgwarden.restores.plan import (
     ObservedRestore,
     RestorePlan,
     claim_name,
     finished,
+    new_instance,
     plan,
     restore_job,
     secret_name,
@@ -52,6 +56,8 @@ class Found:
     """The one that is named."""
     like: DatabaseBackup | None = None
     """That one, or the newest of the same cluster and store."""
+    alike: list[DatabaseBackup] = field(default_factory=list)
+    """All finished ones of the same cluster and store."""
     cluster_name: str = ""
     store: BackupStore | None = None
     cluster: DatabaseCluster | None = None
@@ -75,21 +81,23 @@ class RestoreController:
         request = read(RestoreRequest, body)
         if finished(request):
             context.progress.leave(key)
-            await bury_all(context, key.namespace, request.metadata.uid)
+            seconds = seconds_to_live(request, well=is_true(request.status.conditions, READY))
+            await bury_all(context, key.namespace, request.metadata.uid, seconds_to_live=seconds)
             return await apply(context, self.type, body, request.status, RestorePlan(status=request.status))
         attempts = request.status.attempts
         name = attempts[-1].job if attempts else restore_job(request, 1)
         state = await observe_job(context, key.namespace, name, recorded=bool(attempts))
         found = await self.find(request, key.namespace)
         around, obstacle = await self.surroundings(request, found, key.namespace)
-        recovered = state.ended or request.status.restored_to is not None
+        operation, system = operation_of(request, found)
+        recovered = (state.ended or request.status.restored_to is not None) and not is_drill(request)
         running, problem = await self.instance_state(request, key.namespace) if recovered else (False, "")
         observed = ObservedRestore(
             backup=found.backup,
             job=state,
             obstacle=obstacle,
             refusal=backup_refusal(found.backup) or (None if attempts else await self.taken(request, key.namespace)),
-            busy=no_room(context, Operation.RESTORE, "", request.metadata.uid),
+            busy=no_room(context, operation, system, request.metadata.uid),
             progress=context.progress.follow(key, state),
             instance_ready=running,
             instance_problem=problem,
@@ -102,10 +110,11 @@ class RestoreController:
             result.start = restore(request, around, name=job, attempt=result.attempt, nonce=nonce)
         if result.make_instance and around is not None:
             result.create = instance(request, around)
-        with reserved(context, Operation.RESTORE, "", request.metadata.uid) if result.start else nullcontext():
+        with reserved(context, operation, system, request.metadata.uid) if result.start else nullcontext():
             again = await apply(context, self.type, body, request.status, result)
         if state.ended and result.written:
-            await bury_all(context, key.namespace, request.metadata.uid)
+            seconds = seconds_to_live(request, well=is_ready(result))
+            await bury_all(context, key.namespace, request.metadata.uid, seconds_to_live=seconds)
         return again
 
     async def find(self, request: RestoreRequest, namespace: str) -> Found:
@@ -126,27 +135,22 @@ class RestoreController:
         found.cluster_name, store_name = names
         found.store = find(self.context, BackupStore, namespace, store_name)
         found.cluster = find(self.context, DatabaseCluster, namespace, found.cluster_name)
-        found.like = found.backup or self.newest_backup(namespace, found.cluster_name, store_name)
+        found.alike = self.backups_alike(namespace, found.cluster_name, store_name)
+        found.like = found.backup or newest(found.alike)
         if found.cluster is not None and found.cluster.spec.workload_ref is not None:
             name = found.cluster.spec.workload_ref.name
             found.workload = await self.context.client.get(STATEFUL_SETS, namespace, name)
         return found
 
-    def newest_backup(self, namespace: str, cluster: str, store: str) -> DatabaseBackup | None:
-        """The newest finished backup of a cluster in a store that there is an object of: it tells what its like are."""
-        backups = (
-            find(self.context, DatabaseBackup, namespace, key.name)
-            for key in self.context.cache.keys("DatabaseBackup", namespace)
-        )
-        alike = [
+    def backups_alike(self, namespace: str, cluster: str, store: str) -> list[DatabaseBackup]:
+        """The finished backups of a cluster in a store that there are objects of."""
+        return [
             each
-            for each in backups
-            if each is not None
-            and (each.spec.cluster_ref.name, each.spec.store_ref.name) == (cluster, store)
+            for each in all_of(self.context, DatabaseBackup, namespace)
+            if (each.spec.cluster_ref.name, each.spec.store_ref.name) == (cluster, store)
             and each.status.postgres_version
             and each.status.completion_time is not None
         ]
-        return max(alike, key=lambda each: str(each.status.completion_time), default=None)
 
     async def surroundings(
         self, request: RestoreRequest, found: Found, namespace: str
@@ -164,7 +168,7 @@ class RestoreController:
         if not server_image:
             message = (
                 "no image of the server is known: set image or workloadRef of the DatabaseCluster, or make a new"
-                " RestoreRequest with target.newInstance.image"
+                " RestoreRequest with the image of its target"
             )
             return None, Obstacle("ServerImageUnknown", message)
         version = version_of(found)
@@ -176,6 +180,10 @@ class RestoreController:
         refused = account_refused(config, request.spec.job_template.service_account_name)
         if refused:
             return None, Obstacle("ServiceAccountRefused", refused)
+        base = found.backup or newest([each for each in found.alike if is_physical(each)])
+        room = volume_bytes(base, found.alike)
+        if wants_size(request) and room is None:
+            return None, size_unknown(found.cluster_name)
         around = Surroundings(
             cluster=found.cluster_name,
             location=found.backup.status.location if found.backup is not None else "",
@@ -188,6 +196,8 @@ class RestoreController:
             agent_image=image,
             identity=owner_of_data(found.workload),
             decryption=decryption,
+            volume_bytes=room or 0,
+            system_identifier=system_of(found),
             image_pull_policy=config.image_pull_policy,
             image_pull_secrets=tuple(config.image_pull_secrets),
         )
@@ -204,8 +214,9 @@ class RestoreController:
 
     def server_image(self, request: RestoreRequest, found: Found) -> str:
         """The image the data are recovered and run in: as asked for, the cluster's, or its workload's."""
-        if request.spec.target.new_instance.image:
-            return request.spec.target.new_instance.image
+        asked = drill_of(request).image if is_drill(request) else new_instance(request).image
+        if asked:
+            return asked
         cluster = found.cluster
         if cluster is not None and cluster.spec.image:
             return cluster.spec.image
@@ -216,8 +227,10 @@ class RestoreController:
         return next((str(c.get("image", "")) for c in containers if c["name"] == name), "")
 
     async def taken(self, request: RestoreRequest, namespace: str) -> Obstacle | None:
-        """Names of the new instance that belong to something else already."""
-        name, client = request.spec.target.new_instance.name, self.context.client
+        """Names of the new instance that belong to something else already; a drill needs none."""
+        if is_drill(request):
+            return None
+        name, client = new_instance(request).name, self.context.client
         wanted_names = (
             (STATEFUL_SETS, name),
             (SERVICES, name),
@@ -234,7 +247,7 @@ class RestoreController:
 
     async def instance_state(self, request: RestoreRequest, namespace: str) -> tuple[bool, str]:
         """Whether the new instance answers, and what its StatefulSet says while it does not."""
-        body = await self.context.client.get(STATEFUL_SETS, namespace, request.spec.target.new_instance.name)
+        body = await self.context.client.get(STATEFUL_SETS, namespace, new_instance(request).name)
         status: dict[str, Any] = (body or {}).get("status") or {}
         if (status.get("readyReplicas") or 0) >= 1:
             return True, ""
@@ -242,6 +255,33 @@ class RestoreController:
 
     def dependents(self, changed: Key) -> list[Key]:
         return referring(self.context.cache, "RestoreRequest", changed)
+
+
+def newest(backups: Sequence[DatabaseBackup]) -> DatabaseBackup | None:
+    """The newest of finished backups: it tells what its like are."""
+    return max(backups, key=lambda each: str(each.status.completion_time), default=None)
+
+
+def operation_of(request: RestoreRequest, found: Found) -> tuple[Operation, str]:
+    """What the Job does, and on which PostgreSQL cluster it keeps others away: a new instance is one of its own."""
+    return (Operation.DRILL, system_of(found)) if is_drill(request) else (Operation.RESTORE, "")
+
+
+def system_of(found: Found) -> str:
+    """The system identifier of the data, as far as an object tells it."""
+    if found.like is not None:
+        return found.like.status.system_identifier
+    return found.cluster.status.system_identifier if found.cluster is not None else ""
+
+
+def seconds_to_live(request: RestoreRequest, *, well: bool) -> int | None:
+    """How long a finished Job is kept: that of a drill which went well goes at once, and its volume with it; None is as
+    configured, for people who look at what failed."""
+    return 0 if is_drill(request) and well else None
+
+
+def is_ready(planned: RestorePlan) -> bool:
+    return any(each.type == READY and each.status == Truth.TRUE for each in planned.judgments)
 
 
 def version_of(found: Found) -> str:

@@ -19,8 +19,9 @@ from pgwarden.jobs.plan import REPORT_UNREADABLE, Plan, report_of, told, with_pr
 from pgwarden.jobs.state import JobPhase, JobState
 from pgwarden.jobs.task import Progress, shorten
 from pgwarden.restores.contract import RecoverReport, Resolved
-from pgwarden.restores.progress import steps_of
-from pgwarden.restores.resource import ResolvedPoint, RestoreRequest, RestoreRequestStatus
+from pgwarden.restores.drills import given_up, in_words, is_drill, measured
+from pgwarden.restores.progress import DRILL_STEPS, STEPS, steps_of
+from pgwarden.restores.resource import NewInstance, ResolvedPoint, RestoreRequest, RestoreRequestStatus
 
 WAIT_SECONDS = 10.0
 START_LOOK_SECONDS = 2.0
@@ -60,13 +61,20 @@ def restore_job(request: RestoreRequest, attempt: int) -> str:
     return job_name(request.metadata.name, "RestoreRequest", request.metadata.uid, str(attempt))
 
 
+def new_instance(request: RestoreRequest) -> NewInstance:
+    """The new instance of a request. Raises ValueError for one that wants something else."""
+    if request.spec.target.new_instance is None:
+        raise ValueError(f"RestoreRequest {request.metadata.name} wants no new instance")
+    return request.spec.target.new_instance
+
+
 def secret_name(request: RestoreRequest) -> str:
-    return f"{request.spec.target.new_instance.name}-superuser"
+    return f"{new_instance(request).name}-superuser"
 
 
 def claim_name(request: RestoreRequest) -> str:
     """The name the StatefulSet gives its claim, so that it takes the restored one."""
-    return f"data-{request.spec.target.new_instance.name}-0"
+    return f"data-{new_instance(request).name}-0"
 
 
 def finished(request: RestoreRequest) -> bool:
@@ -84,9 +92,14 @@ def plan(request: RestoreRequest, observed: ObservedRestore, now: datetime) -> R
     status = with_resolved(request.status.model_copy(update={"attempts": decision.attempts}), observed.job)
     if request.spec.cancel:
         return cancelled(request, status, observed)
-    if status.restored_to is not None:
+    if status.restored_to is not None and not is_drill(request):
         # The data are recovered, whatever has become of the Job since. Another one must not come near them.
         return hand_over(request, status, observed, now)
+    late = given_up(request, observed.job, held_up(observed), now) if is_drill(request) else None
+    if late is not None:
+        over = said(request, status.model_copy(update={"progress": None}), stalled(late.reason, late.message), None)
+        over.delete_job = observed.job.name or None
+        return over
     if decision.verdict == Verdict.START:
         return start(request, status, decision, observed, now)
     if decision.verdict == Verdict.WAIT:
@@ -102,6 +115,9 @@ def plan(request: RestoreRequest, observed: ObservedRestore, now: datetime) -> R
         report = report_of(RecoverReport, decision.result)
         if report is None:
             return said(request, status, stalled(REPORT_UNREADABLE, unreadable(request)), None)
+        if is_drill(request):
+            status = measured(request, recovered(request, status, report), now)
+            return said(request, status, ready("Completed", in_words(status)), None)
         return hand_over(request, recovered(request, status, report), observed, now)
     return said(request, status, stalled(decision.reason, decision.message), None)
 
@@ -123,20 +139,22 @@ def start(
         return said(request, status, in_progress(observed.obstacle.reason, observed.obstacle.message), WAIT_SECONDS)
     if observed.busy:
         return said(request, status, in_progress("Queued", observed.busy), WAIT_SECONDS)
-    name = request.spec.target.new_instance.name
     backup = observed.backup
+    where = "in a drill" if is_drill(request) else f"into the new instance {new_instance(request).name}"
     status = status.model_copy(
         update={
+            # A drill has nothing to go on with: each attempt has a volume of its own.
+            "steps": [] if is_drill(request) else status.steps,
             "start_time": status.start_time or now.replace(microsecond=0),
             "backup_id": backup.status.backup_id if backup else status.backup_id,
             "location": backup.status.location if backup else status.location,
             "restored_time": backup.status.completion_time if backup else status.restored_time,
-            "secret_name": secret_name(request),
+            "secret_name": "" if is_drill(request) else secret_name(request),
         }
     )
     status = with_steps(request, status, observed)
     what = f"backup {status.backup_id}" if status.backup_id else "the target"
-    message = f"attempt {decision.number}: {what} is restored into the new instance {name}"
+    message = f"attempt {decision.number}: {what} is restored {where}"
     begun = said(request, status, in_progress("Starting", message), WAIT_SECONDS)
     begun.attempt = decision.number
     return begun
@@ -158,6 +176,8 @@ def with_resolved(status: RestoreRequestStatus, job: JobState) -> RestoreRequest
         timeline=resolved.timeline,
         lsn=resolved.end_lsn,
         time=resolved.end_time,
+        archived_lsn=resolved.archived_lsn,
+        archived_time=resolved.archived_time,
     )
     known = {"resolved": point, "backup_id": resolved.backup_id, "location": resolved.location}
     return status.model_copy(update=known)
@@ -165,14 +185,16 @@ def with_resolved(status: RestoreRequestStatus, job: JobState) -> RestoreRequest
 
 def too_small(request: RestoreRequest, backup: DatabaseBackup | None) -> Obstacle | None:
     """A claim that cannot hold the backup is refused before anything is made."""
-    size = request.spec.target.new_instance.storage.size
+    target = request.spec.target
+    size = target.drill.storage.size if target.drill is not None else new_instance(request).storage.size
     needed = space_needed(backup) if backup is not None else 0
-    if parse_quantity(size) >= needed:
+    if size is None or parse_quantity(size) >= needed:
         return None
+    room = ", and the instance needs room to grow" if target.drill is None else ""
+    where = "newInstance" if target.drill is None else "drill"
     message = (
-        f"target.newInstance.storage.size {size} is too small: restoring and recovering the backup takes at least"
-        f" {human_bytes(needed)}, and the instance needs room to grow."
-        " Make a new RestoreRequest with a larger claim"
+        f"target.{where}.storage.size {size} is too small: restoring and recovering the backup takes at least"
+        f" {human_bytes(needed)}{room}. Make a new RestoreRequest with a larger claim"
     )
     return Obstacle("VolumeTooSmall", message)
 
@@ -190,14 +212,26 @@ def cancelled(request: RestoreRequest, status: RestoreRequestStatus, observed: O
     if not status.attempts:
         message = "the restore was cancelled (spec.cancel) before it began; nothing was made for it"
         return said(request, status, stalled("Cancelled", message), None)
-    names = f"claim {claim_name(request)} and Secret {secret_name(request)}"
-    if status.restored_to is not None:
-        names = f"StatefulSet and Service {request.spec.target.new_instance.name}, {names}"
-    message = f"the restore was cancelled (spec.cancel); delete {names} when nothing needs them"
+    message = f"the restore was cancelled (spec.cancel); {left_behind(request, status)}"
     plan = said(request, status.model_copy(update={"progress": None}), stalled("Cancelled", message), None)
     if observed.job.phase in (JobPhase.QUEUED, JobPhase.RUNNING):
         plan.delete_job = observed.job.name
     return plan
+
+
+def left_behind(request: RestoreRequest, status: RestoreRequestStatus) -> str:
+    """What is left of a restore that was cancelled, and what to do with it."""
+    if is_drill(request):
+        return "what the drill had restored goes with its Job"
+    names = f"claim {claim_name(request)} and Secret {secret_name(request)}"
+    if status.restored_to is not None:
+        names = f"StatefulSet and Service {new_instance(request).name}, {names}"
+    return f"delete {names} when nothing needs them"
+
+
+def held_up(observed: ObservedRestore) -> str:
+    """Why no attempt can begin now, or empty."""
+    return observed.obstacle.message if observed.obstacle is not None else observed.busy
 
 
 def recovered(request: RestoreRequest, status: RestoreRequestStatus, report: RecoverReport) -> RestoreRequestStatus:
@@ -208,26 +242,34 @@ def recovered(request: RestoreRequest, status: RestoreRequestStatus, report: Rec
             "restored_time": restored_time(request, status, report),
             "timeline": report.timeline,
             "checks_passed": sum(check.passed for check in report.checks),
-            "host": f"{request.spec.target.new_instance.name}.{request.metadata.namespace}.svc",
+            "host": "" if is_drill(request) else f"{new_instance(request).name}.{request.metadata.namespace}.svc",
         }
     )
 
 
 def restored_time(request: RestoreRequest, status: RestoreRequestStatus, report: RecoverReport) -> datetime | None:
-    """The moment the data are of: the time that was asked for, or that of the last transaction that was replayed."""
+    """The moment the data are of: the time that was asked for, or the last one that recovery is known to have come to.
+
+    The archive tells the time also while nothing is committed.
+    """
     target = request.spec.source.target
     if target is None or target.immediate:
         resolved = status.resolved.time if status.resolved is not None else None
         return status.restored_time or resolved
     if target.time is not None:
         return target.time
-    return report.end_time or (status.resolved.time if status.resolved is not None else None)
+    point = status.resolved or ResolvedPoint()
+    told = [report.end_time]
+    if target.latest and point.archived_lsn and parse_lsn(point.archived_lsn) <= parse_lsn(report.end_lsn):
+        told.append(point.archived_time)
+    return max((each for each in told if each is not None), default=point.time)
 
 
 def unreadable(request: RestoreRequest) -> str:
     """The sentence for a recovery that ended well, as far as can be told."""
+    where = "of the drill" if is_drill(request) else f"on claim {claim_name(request)}"
     return (
-        f"the data on claim {claim_name(request)} are recovered, but the agent's report cannot be read. Bring operator"
+        f"the data {where} are recovered, but the agent's report cannot be read. Bring operator"
         " and agent images to the same version and make a new RestoreRequest"
     )
 
@@ -239,7 +281,7 @@ def hand_over(
     now: datetime,
 ) -> RestorePlan:
     """The plan for data that are recovered and checked: make the instance, wait until it answers."""
-    name = request.spec.target.new_instance.name
+    name = new_instance(request).name
     status = status.model_copy(update={"progress": None})
     if not observed.instance_ready:
         status = with_steps(request, status, observed, starting=True, now=now)
@@ -277,6 +319,7 @@ def with_steps(
         status.steps,
         observed.job,
         observed.progress,
+        names=DRILL_STEPS if is_drill(request) else STEPS,
         starting=starting,
         started=started,
         now=now,

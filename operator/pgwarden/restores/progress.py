@@ -13,6 +13,7 @@ from pgwarden.restores.contract import StepReport
 from pgwarden.restores.resource import Step, StepState
 
 RESOLVE = "Resolve"
+AMCHECK = "Amcheck"
 START_INSTANCE = "StartInstance"
 # What the init container `restore` and the container `agent` do, by the names they give it.
 AGENT_STEPS = (
@@ -29,6 +30,8 @@ AGENT_STEPS = (
     "HandOver",
 )
 STEPS = (*AGENT_STEPS, START_INSTANCE)
+# Of a drill, which is looked at more closely and handed over to nobody.
+DRILL_STEPS = (*AGENT_STEPS[: AGENT_STEPS.index("ShutDown")], AMCHECK, "ShutDown", "VerifyFiles")
 
 
 def steps_of(
@@ -36,30 +39,31 @@ def steps_of(
     job: JobState,
     progress: Progress | None,
     *,
+    names: Sequence[str] = STEPS,
     starting: bool = False,
     started: bool = False,
     now: datetime | None = None,
 ) -> list[Step]:
     """All steps in order. What was told once stays, also when the pod that told it is gone."""
     # A request that an earlier pgwarden began has fewer steps.
-    steps = {name: Step(name=name) for name in STEPS} | {step.name: step for step in before}
+    steps = {name: Step(name=name) for name in names} | {step.name: step for step in before}
     for result in job.told.values():
         for told in result.report.get("steps") or []:
             report = step_report(told)
             if report is not None and report.name in steps:
                 steps[report.name] = completed(report)
     running = progress.step if progress is not None and job.phase == JobPhase.RUNNING else ""
-    if running in AGENT_STEPS:
-        passed(steps, running)
+    if running in names:
+        passed(steps, names, running)
     if job.phase == JobPhase.FAILED:
-        fail(steps, job)
+        fail(steps, names, job)
     if starting:
-        passed(steps, START_INSTANCE)
+        passed(steps, names, START_INSTANCE)
         begin = steps[START_INSTANCE].start_time or (now.replace(microsecond=0) if now else None)
         end = now.replace(microsecond=0) if started and now else None
         state = StepState.DONE if started else StepState.RUNNING
         steps[START_INSTANCE] = Step(name=START_INSTANCE, state=state, start_time=begin, completion_time=end)
-    return [steps[name] for name in STEPS]
+    return [steps[name] for name in names]
 
 
 def step_report(told: object) -> StepReport | None:
@@ -81,19 +85,19 @@ def completed(report: StepReport) -> Step:
     )
 
 
-def passed(steps: dict[str, Step], running: str) -> None:
+def passed(steps: dict[str, Step], names: Sequence[str], running: str) -> None:
     """Marks the step that runs, and those before it as done."""
-    for name in STEPS[: STEPS.index(running)]:
+    for name in names[: names.index(running)]:
         if steps[name].state != StepState.DONE:
             steps[name] = steps[name].model_copy(update={"state": StepState.DONE})
     if steps[running].state != StepState.DONE:
         steps[running] = steps[running].model_copy(update={"state": StepState.RUNNING})
 
 
-def fail(steps: dict[str, Step], job: JobState) -> None:
+def fail(steps: dict[str, Step], names: Sequence[str], job: JobState) -> None:
     """Marks the step at which the Job failed: the first agent step that is not done."""
-    for name in AGENT_STEPS:
-        if steps[name].state != StepState.DONE:
+    for name in names:
+        if name != START_INSTANCE and steps[name].state != StepState.DONE:
             message = shorten(job.message, 1024)
             steps[name] = steps[name].model_copy(update={"state": StepState.FAILED, "message": message})
             return

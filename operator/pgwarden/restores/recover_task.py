@@ -9,12 +9,14 @@ from pathlib import Path
 from pgwarden.backups.record import BackupRecord, read_record
 from pgwarden.jobs.agent import AgentContext, Done
 from pgwarden.jobs.errors import TaskError
+from pgwarden.postgres.restored import has_extension
 from pgwarden.restores.archived_wal import ArchivedWAL, list_wal, put_histories, read_histories
 from pgwarden.restores.configuration import FINAL_HBA, FINAL_IDENT, final_configuration
 from pgwarden.restores.contract import CheckResult, RecoverReport, RecoverTask, Resolved
 from pgwarden.restores.durable import sync_path, write_durably
 from pgwarden.restores.inspection import Inspection, inspect
 from pgwarden.restores.paths import RestorePaths
+from pgwarden.restores.progress import AMCHECK
 from pgwarden.restores.recovery import (
     RecoveryEnd,
     check_recovery_end,
@@ -27,7 +29,7 @@ from pgwarden.restores.recovery import (
 )
 from pgwarden.restores.server import RecoveryServer
 from pgwarden.restores.steps import Steps, fitted
-from pgwarden.restores.verify import find_wrong_pages, read_control_data
+from pgwarden.restores.verify import find_corruption, find_wrong_pages, read_control_data
 from pgwarden.restores.volume import Marker, RestoreVolume, State
 from pgwarden.restores.wal_plan import wal_plan, way_of
 from pgwarden.restores.wal_queue import WALQueue, sizes_of
@@ -40,7 +42,8 @@ OTHER_BACKUP = "Nothing was handed over. Look at what failed, or restore another
 
 
 def run(task: RecoverTask, context: AgentContext) -> Done:
-    """Recovers what operation `restore` laid out, checks it, stops the server and renames the directory in.
+    """Recovers what operation `restore` laid out, checks it, stops the server and renames the directory in; of a drill
+    nothing is handed over.
 
     The server container is told to stop whatever happens. Raises TaskError; the reasons stand in docs/restore.md.
     """
@@ -89,6 +92,9 @@ class Recovery:
             self.recover()
         with self.steps.step("Check"):
             inspection, end = self.check()
+        if self.task.drill:
+            with self.steps.step(AMCHECK):
+                self.look_closer(inspection)
         with self.steps.step("ShutDown"):
             self.shut_down()
         with self.steps.step("VerifyFiles"):
@@ -96,6 +102,9 @@ class Recovery:
             report = self.report(inspection, end)
             self.tell(report)
             self.refuse_failed_checks(report)
+        if self.task.drill:
+            report.steps = self.steps.reports
+            return done(report)
         with self.steps.step("HandOver"):
             self.write_final_configuration(inspection, report)
         report.steps = self.steps.reports
@@ -177,6 +186,16 @@ class Recovery:
         check_recovery_end(end, self.resolved)
         return inspection, end
 
+    def look_closer(self, inspection: Inspection) -> None:
+        """Has every table and index read that a restore in earnest does not wait for."""
+        server = restored_server(self.paths, self.record)
+        with server.connect() as connection:
+            present = has_extension(connection, "amcheck")
+        if present:
+            inspection.checks.append(find_corruption(server, self.major, self.context))
+        else:
+            inspection.findings.append("tables and indexes were not looked at: the server's image has no amcheck")
+
     def shut_down(self) -> None:
         self.server.tell_stop()
         if self.server.wait_for_exit():
@@ -248,10 +267,14 @@ def hand_over(volume: RestoreVolume, marker: Marker, report: RecoverReport, *, r
     if marker.state is not State.DONE:
         volume.rename_in()
         volume.write(marker.model_copy(update={"state": State.DONE}))
+    return done(report.model_copy(update={"repeated": repeated}))
+
+
+def done(report: RecoverReport) -> Done:
     return Done(
         "Recovered",
         f"recovered to {report.end_lsn}, now on timeline {report.timeline}; {checks_passed(report)}",
-        fitted(report.model_copy(update={"repeated": repeated})),
+        fitted(report),
     )
 
 

@@ -11,17 +11,24 @@ from pgwarden.jobs.files import SECRETS
 from pgwarden.jobs.launch import task_of
 from pgwarden.jobs.names import (
     COMPONENT_LABEL,
-    MANAGED_BY,
-    MANAGED_BY_LABEL,
     OPERATION_LABEL,
-    OWNER_KIND_LABEL,
-    OWNER_NAME_LABEL,
     OWNER_UID_LABEL,
-    label_value,
+    job_name,
 )
 from pgwarden.jobs.render import COMMON_MOUNTS, CONTAINER_SECURITY, JobRequest, Manifest, Owner, render, render_job
-from pgwarden.restores.contract import DATA_VOLUME, PGDATA, SHARED, RecoverTask, RestoreTask, SQLCheck, TargetPoint
-from pgwarden.restores.plan import PORT, claim_name, secret_name
+from pgwarden.jobs.task import Operation
+from pgwarden.restores.contract import (
+    DATA_VOLUME,
+    PGDATA,
+    SHARED,
+    DrillTask,
+    RecoverTask,
+    RestoreTask,
+    SQLCheck,
+    TargetPoint,
+)
+from pgwarden.restores.drills import drill_of, is_drill, owner_labels, volume
+from pgwarden.restores.plan import PORT, claim_name, new_instance, secret_name
 from pgwarden.restores.resource import RestoreRequest
 from pgwarden.stores.access import location, mounts, volumes
 from pgwarden.stores.resource import BackupStore
@@ -74,6 +81,10 @@ class Surroundings:
     decryption: SecretKey | None
     image_pull_policy: str
     image_pull_secrets: tuple[str, ...]
+    volume_bytes: int = 0
+    """What a drill's volume must hold, where the drill does not say."""
+    system_identifier: str = ""
+    """Of the cluster that the data are of; empty where no object tells it."""
 
 
 def restore(request: RestoreRequest, around: Surroundings, *, name: str, attempt: int, nonce: str) -> Manifest:
@@ -83,18 +94,19 @@ def restore(request: RestoreRequest, around: Surroundings, *, name: str, attempt
     fetching = location(around.store, identity=around.decryption is not None, catalogue_key=True)
     store_mounts = mounts(around.store, identity=around.decryption, read_only=True)
     fetch_mounts = mounts(around.store, identity=around.decryption, read_only=True, catalogue_key=True)
-    first = RestoreTask(
+    drill = is_drill(request)
+    first = (DrillTask if drill else RestoreTask)(
         request_uid=metadata.uid, store=fetching, location=around.location, archive=around.archive, target=around.target
     )
     second = RecoverTask(
         request_uid=metadata.uid,
         store=store,
         checks=[SQLCheck.model_validate(check.model_dump()) for check in request.spec.checks],
-        superuser_password_file=f"{PASSWORD_FOLDER}/password",
+        superuser_password_file=None if drill else f"{PASSWORD_FOLDER}/password",
+        drill=drill,
     )
     owner = Owner.of(request)
-    password = {"name": "superuser", "secret": {"secretName": secret_name(request), "defaultMode": 0o440}}
-    password_mount = {"name": "superuser", "mountPath": PASSWORD_FOLDER, "readOnly": True}
+    data, password, password_mount = drill_volumes(request, around) if drill else instance_volumes(request)
     job = JobRequest(
         name=name,
         owner=owner,
@@ -103,16 +115,17 @@ def restore(request: RestoreRequest, around: Surroundings, *, name: str, attempt
         image=around.agent_image,
         template=request.spec.job_template,
         cluster=around.cluster,
+        system_identifier=around.system_identifier if drill else "",
         image_pull_policy=around.image_pull_policy,
         image_pull_secrets=around.image_pull_secrets,
         run_as_user=around.identity.user,
         run_as_group=around.identity.group,
         fs_group=around.identity.fs_group,
         volumes=(
-            {"name": "data", "persistentVolumeClaim": {"claimName": claim_name(request)}},
+            data,
             {"name": "scratch", "emptyDir": {}},
             {"name": "shared-memory", "emptyDir": {"medium": "Memory"}},
-            password,
+            *password,
             *volumes(around.store, identity=around.decryption, read_only=True, catalogue_key=True),
         ),
         more={
@@ -122,30 +135,33 @@ def restore(request: RestoreRequest, around: Surroundings, *, name: str, attempt
             "server_resources": server_resources(request),
             "server_mounts": [DATA_MOUNT, SCRATCH_MOUNT, TEMPORARY_MOUNT, SHARED_MEMORY_MOUNT],
             "restore_mounts": [*COMMON_MOUNTS, DATA_MOUNT, SCRATCH_MOUNT, *fetch_mounts],
-            "recover_mounts": [*COMMON_MOUNTS, DATA_MOUNT, SCRATCH_MOUNT, password_mount, *store_mounts],
+            "recover_mounts": [*COMMON_MOUNTS, DATA_MOUNT, SCRATCH_MOUNT, *password_mount, *store_mounts],
             "recover_task_file": "/pgwarden/task/recover.json",
         },
     )
     return render_job("restores/job.yaml.j2", job)
 
 
+def instance_volumes(request: RestoreRequest) -> tuple[Manifest, list[Manifest], list[Manifest]]:
+    """The volume with the data, that with the superuser's password, and its mount."""
+    data = {"name": "data", "persistentVolumeClaim": {"claimName": claim_name(request)}}
+    password = {"name": "superuser", "secret": {"secretName": secret_name(request), "defaultMode": 0o440}}
+    mount = {"name": "superuser", "mountPath": PASSWORD_FOLDER, "readOnly": True}
+    return data, [password], [mount]
+
+
+def drill_volumes(request: RestoreRequest, around: Surroundings) -> tuple[Manifest, list[Manifest], list[Manifest]]:
+    """Likewise; nobody enters a drill's server with a password."""
+    return volume(request, around.volume_bytes), [], []
+
+
 def before_job(request: RestoreRequest, around: Surroundings, *, password: str) -> list[Manifest]:
-    """What must be there before the Job: NetworkPolicy, Secret, claim."""
-    metadata = request.metadata
+    """What must be there before the Job: NetworkPolicy, and for a new instance Secret and claim."""
+    if is_drill(request):
+        return [network_policy(request, around)]
     common = shared_values(request)
-    store = around.store.spec.s3
-    port = (urlsplit(store.endpoint).port or (443 if store.endpoint.startswith("https") else 80)) if store else None
-    policy = render(
-        "restores/networkpolicy.yaml.j2",
-        policy_name=f"{request.spec.target.new_instance.name}-restore",
-        namespace=metadata.namespace,
-        labels=common["labels"],
-        owner=Owner.of(request).reference(),
-        job_selector={OPERATION_LABEL: "restore", OWNER_UID_LABEL: metadata.uid},
-        store_port=port,
-    )
     return [
-        policy,
+        network_policy(request, around),
         render(
             "restores/secret.yaml.j2",
             superuser=around.superuser or SUPERUSER,
@@ -154,6 +170,23 @@ def before_job(request: RestoreRequest, around: Surroundings, *, password: str) 
         ),
         render("restores/claim.yaml.j2", claim_spec=claim_spec(request), **common),
     ]
+
+
+def network_policy(request: RestoreRequest, around: Surroundings) -> Manifest:
+    """What the Job's pod may reach: name servers and the store."""
+    metadata, drill = request.metadata, is_drill(request)
+    operation = Operation.DRILL if drill else Operation.RESTORE
+    store = around.store.spec.s3
+    port = (urlsplit(store.endpoint).port or (443 if store.endpoint.startswith("https") else 80)) if store else None
+    return render(
+        "restores/networkpolicy.yaml.j2",
+        policy_name=job_name(metadata.name, metadata.uid) if drill else f"{new_instance(request).name}-restore",
+        namespace=metadata.namespace,
+        labels=owner_labels(request) if drill else shared_values(request)["labels"],
+        owner=Owner.of(request).reference(),
+        job_selector={OPERATION_LABEL: operation.value, OWNER_UID_LABEL: metadata.uid},
+        store_port=port,
+    )
 
 
 def instance(request: RestoreRequest, around: Surroundings) -> list[Manifest]:
@@ -191,7 +224,7 @@ def instance(request: RestoreRequest, around: Surroundings) -> list[Manifest]:
 
 def shared_values(request: RestoreRequest) -> dict[str, Any]:
     """Names and labels of everything that is made for the new instance."""
-    name = request.spec.target.new_instance.name
+    name = new_instance(request).name
     # Not `postgresql`: a Service of somebody else's that selects all pods of that name would send its clients here.
     selector = {NAME_LABEL: INSTANCE_NAME, INSTANCE_LABEL: name}
     return {
@@ -200,19 +233,12 @@ def shared_values(request: RestoreRequest) -> dict[str, Any]:
         "claim_name": claim_name(request),
         "secret_name": secret_name(request),
         "selector": selector,
-        "labels": {
-            **selector,
-            MANAGED_BY_LABEL: MANAGED_BY,
-            COMPONENT_LABEL: "restored-instance",
-            OWNER_UID_LABEL: request.metadata.uid,
-            OWNER_KIND_LABEL: "RestoreRequest",
-            OWNER_NAME_LABEL: label_value(request.metadata.name),
-        },
+        "labels": {**selector, COMPONENT_LABEL: "restored-instance", **owner_labels(request)},
     }
 
 
 def claim_spec(request: RestoreRequest) -> Manifest:
-    storage = request.spec.target.new_instance.storage
+    storage = new_instance(request).storage
     spec: Manifest = {
         "accessModes": ["ReadWriteOnce"],
         "resources": {"requests": {"storage": str(storage.size)}},
@@ -223,5 +249,5 @@ def claim_spec(request: RestoreRequest) -> Manifest:
 
 
 def server_resources(request: RestoreRequest) -> Manifest:
-    resources = request.spec.target.new_instance.resources
+    resources = (drill_of(request) if is_drill(request) else new_instance(request)).resources
     return resources.to_json() if resources is not None else SERVER_RESOURCES

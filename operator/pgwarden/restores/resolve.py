@@ -13,7 +13,7 @@ from pgwarden.catalogue.base import Base, Target, choose_base
 from pgwarden.catalogue.chains import by_id, flaw_of
 from pgwarden.catalogue.contents import Catalogue, Flaw, StoredBackup
 from pgwarden.catalogue.timelines import Path, coverage, path_of
-from pgwarden.catalogue.window import candidates, moments_of, newest_timeline, reach
+from pgwarden.catalogue.window import candidates, last_moment, moments_of, newest_timeline, reach
 from pgwarden.jobs.errors import TaskError
 from pgwarden.restores.contract import Resolved, Section, TargetPoint
 
@@ -36,6 +36,8 @@ def end_of_backup(backup: StoredBackup) -> Resolved:
         path=[Section(timeline=backup.timeline)],
         end_lsn=format_lsn(backup.stop),
         end_time=backup.stop_time,
+        archived_lsn=format_lsn(backup.stop),
+        archived_time=backup.stop_time,
         wal_until=format_lsn(backup.stop),
         archive=archive_of(backup.location),
     )
@@ -61,6 +63,7 @@ def resolve(catalogue: Catalogue, point: TargetPoint, backup_id: str | None = No
     timeline, path = shortest(catalogue, base, point, reached)
     reached = reach(base.backup, coverage(catalogue.timelines, path), path)
     end = planned_end(catalogue, base, point, reached, base.backup.segment_bytes)
+    archived, archived_time = last_told(catalogue, base, path, reached)
     return Resolved(
         backup_id=base.backup.backup_id,
         location=base.backup.location,
@@ -71,6 +74,8 @@ def resolve(catalogue: Catalogue, point: TargetPoint, backup_id: str | None = No
         path=sections(path),
         end_lsn=format_lsn(end),
         end_time=base.end_time,
+        archived_lsn=format_lsn(archived),
+        archived_time=archived_time,
         wal_until=format_lsn(reached),
         archive=catalogue.archive,
         archived_wal=True,
@@ -196,6 +201,15 @@ def planned_end(catalogue: Catalogue, base: Base, point: TargetPoint, reached: i
         return stop
     sure = [each.position for each in moments_of(catalogue, base.path) if each.position <= reached - LONGEST_CUT_RECORD]
     return max([stop, reached - segment_bytes, *sure])
+
+
+def last_told(catalogue: Catalogue, base: Base, path: Path, reached: int) -> tuple[int, datetime]:
+    """The last position up to `reached` of which the archive tells the time, and that time: on an idle database no
+    commit tells how new the data are."""
+    noted = last_moment(moments_of(catalogue, path), reached)
+    if noted is None or noted.position < base.backup.stop:
+        return base.backup.stop, base.backup.stop_time
+    return noted.position, noted.time
 
 
 def described(point: TargetPoint, timeline: int) -> str:

@@ -82,11 +82,33 @@ class NewInstance(Model):
     """CPU and memory of the server."""
 
 
-class RestoreTarget(Model):
-    """Where to."""
+class DrillStorage(Model):
+    """The volume that a drill works on; it goes with the drill's pod."""
 
-    new_instance: NewInstance
+    size: Quantity | None = None
+    """Size of the volume; without it what the backup needs, and a quarter more."""
+    storage_class_name: Annotated[str | None, Field(max_length=253)] = None
+    """StorageClass; without it the default one. "" is none: an emptyDir on the node's disk, limited to the size."""
+
+
+class Drill(Model):
+    """A restore that is carried out to be measured and checked, and thrown away."""
+
+    image: ImageName | None = None
+    """Image of the PostgreSQL server; without it the one of the DatabaseCluster."""
+    storage: DrillStorage = Field(default_factory=DrillStorage)
+    """The volume."""
+    resources: ResourceRequirements | None = None
+    """CPU and memory of the server."""
+
+
+class RestoreTarget(Model):
+    """Where to: exactly one of them."""
+
+    new_instance: NewInstance | None = None
     """A new PostgreSQL server side by side with the old one."""
+    drill: Drill | None = None
+    """Nowhere: it is measured, checked with pg_amcheck as well, and thrown away."""
 
 
 class RestoreCheck(Model):
@@ -122,7 +144,17 @@ class RestoreRequestSpec(Model):
         ),
     ]
     """What is restored."""
-    target: RestoreTarget
+    target: Annotated[
+        RestoreTarget,
+        Field(
+            json_schema_extra=rules(
+                (
+                    "(has(self.newInstance) ? 1 : 0) + (has(self.drill) ? 1 : 0) == 1",
+                    "exactly one target must be given: newInstance or drill",
+                ),
+            )
+        ),
+    ]
     """Where to."""
     identity: SecretKey | None = None
     """age identity that decrypts the backup; without it the BackupStore's."""
@@ -180,6 +212,10 @@ class ResolvedPoint(Model):
     """Recovery must come at least here."""
     time: datetime | None = None
     """When the server was known to be there."""
+    archived_lsn: LSN | None = None
+    """The last position on this way of which the archive tells the time ..."""
+    archived_time: datetime | None = None
+    """... and that time, by the server's clock."""
 
 
 class RestoreRequestStatus(WorkStatus):
@@ -203,7 +239,8 @@ class RestoreRequestStatus(WorkStatus):
     restored_to: LSN | None = None
     """WAL position the data were recovered to."""
     restored_time: datetime | None = None
-    """The moment the data are of: the target, the last commit that was replayed, or when the backup ended."""
+    """The moment the data are of: the target, the last one that recovery is known to have come to, or when the backup
+    ended."""
     timeline: int | None = None
     """Timeline of the new instance."""
     host: Annotated[str, Field(max_length=253)] = ""
@@ -215,9 +252,15 @@ class RestoreRequestStatus(WorkStatus):
     start_time: datetime | None = None
     """When work began."""
     completion_time: datetime | None = None
-    """When the new instance was reachable."""
+    """When the new instance was reachable, or the drill was over."""
     duration_seconds: float | None = None
     """How long it took."""
+    recovery_seconds: int | None = None
+    """Drill: how long a restore takes, from the start of the Job that succeeded; without pg_amcheck, which a restore
+    leaves out."""
+    data_loss_seconds: int | None = None
+    """Drill to the latest moment: how much older the restored data were than the moment the drill looked for them. So
+    much would have been lost."""
 
 
 class RestoreRequest(Resource):
@@ -239,6 +282,8 @@ class RestoreRequest(Resource):
             Column(name="Reason", path='.status.conditions[?(@.type=="Ready")].reason'),
             Column(name="Host", path=".status.host", priority=1),
             Column(name="Restored To", path=".status.restoredTo", priority=1),
+            Column(name="Recovery Seconds", path=".status.recoverySeconds", type="integer", priority=1),
+            Column(name="Lost Seconds", path=".status.dataLossSeconds", type="integer", priority=1),
             Column(name="Message", path='.status.conditions[?(@.type=="Ready")].message', priority=1),
             Column(name="Age", path=".metadata.creationTimestamp", type="date"),
         ),

@@ -88,7 +88,8 @@ class RecoveryServer:
             raise TaskError(
                 "ServerImageMismatch",
                 f"the backup is of PostgreSQL {major}, but the server's image has: {said[:200]}",
-                remedy=f"Set spec.target.newInstance.image to the cluster's own image of PostgreSQL {major}.",
+                remedy=f"Set the image of spec.target.newInstance or spec.target.drill to the cluster's own one of "
+                f"PostgreSQL {major}.",
             )
 
     def start(self) -> None:

@@ -15,8 +15,8 @@ from pgwarden.jobs.errors import TaskError
 SPARE_FILES = 200
 """Folders, WAL, and what the server makes at its start."""
 REMEDY = (
-    "Give the new instance a larger claim (spec.target.newInstance.storage.size), with room to grow, in a new"
-    " RestoreRequest."
+    "Give the new instance a larger claim with room to grow (spec.target.newInstance.storage.size), or the drill a"
+    " larger volume (spec.target.drill.storage.size), in a new RestoreRequest."
 )
 
 

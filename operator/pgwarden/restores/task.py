@@ -18,7 +18,7 @@ from pgwarden.restores.archive_reader import read_catalogue
 from pgwarden.restores.archives import resolve_among
 from pgwarden.restores.combine import combine, shares_files
 from pgwarden.restores.configuration import RESTORE_SCRIPT, server_settings
-from pgwarden.restores.contract import Resolved, RestoreReport, RestoreTask, TargetPoint
+from pgwarden.restores.contract import DrillTask, Resolved, RestoreReport, RestoreTask, TargetPoint
 from pgwarden.restores.durable import sync_path, write_at_once, write_durably
 from pgwarden.restores.fetch import Fetch, Part
 from pgwarden.restores.harmless import link_tablespaces, make_harmless
@@ -36,7 +36,7 @@ from pgwarden.storage.encryption import read_identities
 from pgwarden.storage.layout import backup_folder, record_file
 from pgwarden.storage.store import Store, open_store
 
-__all__ = ["RestoreTask", "run"]
+__all__ = ["DrillTask", "RestoreTask", "run"]
 
 SERVER_SCRIPT = "run-server.sh"
 TAKEN_AWAY = frozenset({"ObjectMissing", "ChainBroken"})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
 
 from pgwarden.jobs.agent import AgentContext, Stopped
@@ -12,8 +13,13 @@ POLL_SECONDS = 0.2
 OUTPUT_LINES = 5
 
 
-def run_tool(context: AgentContext, name: str, major: int, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    """Runs a tool to its end; its output goes into the pod's log. Raises Stopped when SIGTERM comes meanwhile."""
+def run_tool(
+    context: AgentContext, name: str, major: int, *arguments: str | Path, variables: Mapping[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Runs a tool to its end, with further `variables` in its environment; its output goes into the pod's log.
+
+    Raises Stopped when SIGTERM comes meanwhile.
+    """
     command = [str(find_tool(name, major)), *map(str, arguments)]
     process = subprocess.Popen(
         command,
@@ -22,7 +28,7 @@ def run_tool(context: AgentContext, name: str, major: int, *arguments: str | Pat
         stderr=subprocess.STDOUT,
         text=True,
         errors="replace",
-        env=environment(),
+        env={**environment(), **(variables or {})},
     )
     with process:
         while True:

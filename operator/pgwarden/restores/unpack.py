@@ -189,6 +189,6 @@ class volume_full_is_told:  # noqa: N801 - reads as a sentence after `with`
             raise TaskError(
                 "VolumeFull",
                 f"the data volume ran full while {self.what} was written: {error.strerror}",
-                remedy="Give the new instance a larger claim (spec.target.newInstance.storage.size) in a new "
-                "RestoreRequest, or free what else lies on the volume.",
+                remedy="Give the new instance a larger claim (spec.target.newInstance.storage.size), or the drill a "
+                "larger volume (spec.target.drill.storage.size), in a new RestoreRequest.",
             ) from error

@@ -39,7 +39,7 @@ def test_migrating_imports_the_driver_and_nothing_else_that_is_heavy() -> None:
     assert not loaded & set(HEAVY)
 
 
-@pytest.mark.parametrize("verb", ["migrate", "backup", "agent", "archive-wal", "version"])
+@pytest.mark.parametrize("verb", ["migrate", "backup", "restore", "agent", "archive-wal", "version"])
 def test_every_verb_can_be_called(verb: str) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "pgwarden", verb, "--help"],

@@ -43,10 +43,10 @@ def test_the_operator_cannot_write_the_spec_of_its_own_kinds() -> None:
     for kind in OWN_KINDS:
         for verb in ("update", "patch"):
             assert not allows(watched, verb, kind.INFO.plural, "pgwarden.dev")
-    # A policy's backups are made, and their objects cleared away; nothing else of ours is.
+    # A policy's backups and drills are made, and their objects cleared away; nothing else of ours is.
     for verb in ("create", "delete"):
         may = [kind.INFO.kind for kind in OWN_KINDS if allows(watched, verb, kind.INFO.plural, "pgwarden.dev")]
-        assert may == ["DatabaseBackup"]
+        assert may == ["DatabaseBackup", "RestoreRequest"]
 
 
 def test_the_operator_reads_secrets_by_name_and_never_lists_them() -> None:

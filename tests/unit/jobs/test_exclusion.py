@@ -14,3 +14,9 @@ def test_a_backup_waits_for_another_backup_only() -> None:
 def test_migrations_and_restores_wait_for_nothing() -> None:
     assert blocking(Operation.MIGRATE, list(Operation)) is None
     assert blocking(Operation.RESTORE, list(Operation)) is None
+
+
+def test_a_drill_waits_for_another_drill_only() -> None:
+    assert blocking(Operation.DRILL, [Operation.BACKUP, Operation.RESTORE, Operation.CATALOGUE]) is None
+    assert blocking(Operation.DRILL, [Operation.DRILL]) == Operation.DRILL
+    assert blocking(Operation.BACKUP, [Operation.DRILL]) is None

@@ -91,16 +91,22 @@ class World:
 @pytest.fixture
 async def it() -> AsyncIterator[World]:
     """A policy with a daily full and hourly incrementals, and all it refers to."""
+    async for made in world(observed_cluster(), policy()):
+        yield made
+
+
+async def world(*objects: Resource) -> AsyncIterator[World]:
+    """A controller and a writable store beside these objects."""
     context, server = operator_context(), ApiServer()
     async with loopback(server.answer) as api:
         context.client = api.client()
-        world = World(server, context, PolicyController(context, ArchiverBoard()), api)
-        context.clock = lambda: world.now
-        context.controllers = [world.controller]
-        writable = {"conditions": [condition("Writable", "True")]}
-        for made in (observed_cluster(), claim_store(status=writable), policy()):
-            world.put(made)
-        yield world
+        made = World(server, context, PolicyController(context, ArchiverBoard()), api)
+        context.clock = lambda: made.now
+        context.controllers = [made.controller]
+        made.put(claim_store(status={"conditions": [condition("Writable", "True")]}))
+        for each in objects:
+            made.put(each)
+        yield made
 
 
 async def test_the_first_full_is_made_and_stands_in_the_status(it: World) -> None:

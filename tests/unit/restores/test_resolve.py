@@ -15,7 +15,7 @@ from pgwarden.catalogue.moments import IndexObject
 from pgwarden.catalogue.timelines import Section, Timeline
 from pgwarden.jobs.errors import TaskError
 from pgwarden.restores.archive_reader import refuse_what_misleads, telling
-from pgwarden.restores.contract import TargetPoint
+from pgwarden.restores.contract import Resolved, TargetPoint
 from pgwarden.restores.resolve import resolve
 from pgwarden.storage.wal_listing import Range
 
@@ -79,6 +79,20 @@ def test_each_target_has_its_base_and_its_end(point: dict[str, Any], base: str, 
     assert (found.backup_id, found.timeline) == (base, timeline)
     assert parse_lsn(found.end_lsn) >= parse_lsn(end)
     assert parse_lsn(found.end_lsn) <= parse_lsn(found.wal_until)
+
+
+@pytest.mark.parametrize(
+    ("found", "lsn", "minute"),
+    [
+        (resolve(contents(), TargetPoint(latest=True)), "0/9F00000", 111),
+        # What is noted beyond the gap is not on the way.
+        (resolve(contents(FIRST, gap="0/5000000"), TargetPoint(latest=True)), "0/5000000", 32),
+        (resolve(contents(), TargetPoint(immediate=True)), "0/7000120", 20),
+        (resolve(replace(contents(), moments=()), TargetPoint(latest=True)), "0/7000120", 20),
+    ],
+)
+def test_the_last_moment_that_the_archive_tells_of_on_the_way_is_known(found: Resolved, lsn: str, minute: int) -> None:
+    assert (found.archived_lsn, found.archived_time) == (lsn, NOON + minute * MINUTE)
 
 
 @pytest.mark.parametrize(
