@@ -54,6 +54,12 @@ class Archived:
         self.store.put(path, NotedMoments(moments=[moment]).model_dump_json(by_alias=True).encode())
         return path.removeprefix(f"{ARCHIVE}/")
 
+    def name_point(self, name: str, time: datetime, lsn: str, timeline: int = 1) -> str:
+        """Puts an object that tells of a restore point; its name."""
+        path = layout.point_object(ARCHIVE, time, timeline, parse_lsn(lsn), name.encode())
+        self.store.put(path, b"{}")
+        return path.removeprefix(f"{ARCHIVE}/")
+
     def task(self, what: What, **changes: object) -> Task:
         payload = CatalogueTask(what=what, archive=IDENTITY, store=self.location, now=datetime.now(UTC))
         payload = payload.model_copy(update=changes)

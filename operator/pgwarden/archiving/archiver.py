@@ -144,7 +144,7 @@ class Archiver(threading.Thread):
         lookout = None
         try:
             start = self._start(primary, store, archive)
-            writer = ArchiveWriter(archive, self.settings.compression_level, recipients)
+            writer = ArchiveWriter(archive, self.settings.compression_level, recipients, self._moments.key)
             uploads = self._uploads_with(writer)
             work = Work(self.settings, archive, uploads, self._moments, self.status, self._stopping, self._live)
             lookout = Lookout(primary, start.stream.backend_pid, f"pgwarden/{self._operation}")

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
-from dataclasses import dataclass
+import json
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
 from typing import Any
 
 import structlog
 
+from pgwarden.api.wal import format_lsn
+from pgwarden.archiving.restore_points import RestorePoint, restore_points
 from pgwarden.archiving.trouble import conflict
 from pgwarden.jobs.errors import TaskError
 from pgwarden.storage import layout
+from pgwarden.storage.authenticity import name_proof
 from pgwarden.storage.compression import compress_whole
 from pgwarden.storage.encryption import encrypt_whole
 from pgwarden.storage.objects import read_object
@@ -44,6 +49,8 @@ class Compressed:
     content: bytes
     sha256: str
     """Of the plain bytes, in lower-case hex."""
+    points: Sequence[RestorePoint] = ()
+    """Restore points in it."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +64,8 @@ class Packed:
     checksum_path: str = ""
     """Where the checksum of a whole segment lies; tails have it in their name."""
     checksum: bytes = b""
+    points: Mapping[str, bytes] = field(default_factory=dict)
+    """Path and content of what tells of each restore point in it."""
 
 
 @dataclass(frozen=True)
@@ -66,31 +75,41 @@ class ArchiveWriter:
     archive: str
     level: int
     recipients: Sequence[Any] = ()
+    key: bytes | None = None
+    """The store's catalogue key, where it has one: it proves what is told of restore points."""
 
     def compress(self, piece: Piece) -> Compressed:
         """Most of the work: what `write` waits for is the store."""
         content = compress_whole(piece.data, level=self.level)
-        return Compressed(content, hashlib.sha256(piece.data).hexdigest())
+        points = restore_points(piece.data, piece.start, piece.segment_start)
+        return Compressed(content, hashlib.sha256(piece.data).hexdigest(), points)
 
     def pack(self, piece: Piece, compressed: Compressed) -> Packed:
         """Encrypts, where there are recipients, and names what is stored; of the piece itself no bytes are needed."""
         content, sha256 = compressed.content, compressed.sha256
         if self.recipients:
             content = encrypt_whole(content, self.recipients)
+        points = dict(self._told(piece.timeline, point) for point in compressed.points)
         if not piece.whole:
-            return Packed(self._tail_path(piece, sha256), content, sha256)
+            return Packed(self._tail_path(piece, sha256), content, sha256, points=points)
         return Packed(
             path=layout.segment_object(self.archive, piece.segment, encrypted=bool(self.recipients)),
             content=content,
             sha256=sha256,
             checksum_path=layout.checksum_object(self.archive, piece.segment),
             checksum=f"{sha256}  {piece.segment}\n".encode(),
+            points=points,
         )
 
     def write(self, store: Store, packed: Packed) -> int:
         """Stores a piece; returns its stored bytes, 0 when it was there. Raises TaskError: ArchiveConflict, and what
         `Store` raises."""
-        return self._write_segment(store, packed) if packed.checksum else self._write_tail(store, packed)
+        stored = self._write_segment(store, packed) if packed.checksum else self._write_tail(store, packed)
+        for path, content in packed.points.items():
+            # Told with the tail already, or by the archiver before: a name can mean one record only.
+            with suppress(ObjectExists):
+                store.put(path, content)
+        return stored
 
     def put_same(self, store: Store, path: str, content: bytes) -> bool:
         """Creates an object that must not be there with other content; whether it is new. Raises TaskError."""
@@ -102,6 +121,19 @@ class ArchiveWriter:
                 raise conflict(f"{path} in the store ({store.name}) holds something else than the server") from None
             return False
         return True
+
+    def _told(self, timeline: int, point: RestorePoint) -> tuple[str, bytes]:
+        """Path and content of the object that tells of a restore point."""
+        told = {
+            "schemaVersion": 1,
+            "name": point.name.decode("utf-8", "replace"),
+            "time": point.time.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+            "timeline": timeline,
+            "lsn": format_lsn(point.position),
+        }
+        named = (self.archive, point.time, timeline, point.position, point.name)
+        proof = "" if self.key is None else name_proof(layout.point_name(*named), self.key)
+        return layout.point_object(*named, proof), json.dumps(told).encode() + b"\n"
 
     def _tail_path(self, piece: Piece, sha256: str) -> str:
         start, end = piece.start - piece.segment_start, piece.end - piece.segment_start

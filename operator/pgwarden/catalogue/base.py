@@ -7,14 +7,20 @@ it holds everything that was committed until then.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from pgwarden.api.wal import format_lsn
 from pgwarden.catalogue.chains import by_id, chain_of, flaw_of
 from pgwarden.catalogue.contents import Catalogue, StoredBackup
+from pgwarden.catalogue.reachable import beside_position, beside_time, last_second, reachable_times, shown
 from pgwarden.catalogue.timelines import Path, coverage, lies_on, path_of
 from pgwarden.catalogue.window import candidates, moments_of, newest_timeline, reach, recoverable_on
 from pgwarden.jobs.errors import TaskError
+
+SECOND = timedelta(seconds=1)
+NOT_HERE = frozenset({"NoRestorableBackup", "TargetBeforeFirstBackup", "TargetBeyondArchive", "TimelineUnknown"})
+"""Reasons for which a target is looked for in the archive before, where a cluster has several."""
+LISTED = "To see what can be recovered: pgwarden restore points."
 
 
 @dataclass(frozen=True)
@@ -29,13 +35,19 @@ class Target:
     """A transaction or a restore point, whose position only the WAL tells."""
     not_after: int | None = None
     """With `unknown`: the target is known to lie after this position."""
+    until: int | None = None
+    """With `unknown`: WAL must be there up to this position."""
+    called: str = ""
+    """With `unknown`: what it is, for people."""
     timeline: int | None = None
     """None is the newest; with `immediate` that of the backup."""
 
     def __str__(self) -> str:
         if self.time is not None:
-            return f"{self.time.isoformat(timespec='seconds')}"
-        return f"position {format_lsn(self.lsn)}" if self.lsn is not None else "the end of the archive"
+            return shown(self.time)
+        if self.lsn is not None:
+            return f"position {format_lsn(self.lsn)}"
+        return self.called or "the end of the archive"
 
 
 @dataclass(frozen=True)
@@ -96,8 +108,9 @@ def choose_base(catalogue: Catalogue, target: Target) -> Base:
         raise TaskError(
             "TargetBeforeFirstBackup",
             f"{target} lies before the oldest restorable backup on timeline {timeline}, {first.backup_id}, which is "
-            f"consistent from {first.stop_time.isoformat(timespec='seconds')} ({format_lsn(first.stop)}) on",
-            remedy="Choose a later target, or another timeline.",
+            f"consistent from {shown(first.stop_time)} ({format_lsn(first.stop)}) on"
+            + beside(catalogue, target, timeline),
+            remedy=f"Choose a later target, or another timeline. {LISTED}",
         )
     covered = coverage(catalogue.timelines, path)
     for backup in reversed(early):
@@ -111,9 +124,36 @@ def choose_base(catalogue: Catalogue, target: Target) -> Base:
     raise TaskError(
         "WALGap",
         f"WAL is missing between {format_lsn(reach(last, covered, path))}, where it ends after backup "
-        f"{last.backup_id}, and {target} ({format_lsn(wanted.until or 0)}) on timeline {timeline}",
-        remedy="Choose a target before the gap, or one after the next backup: pgwarden backup list shows both.",
+        f"{last.backup_id}, and {target} ({format_lsn(wanted.until or 0)}) on timeline {timeline}"
+        + beside(catalogue, target, timeline),
+        remedy=f"Choose a target before the gap, or one after the next backup. {LISTED}",
     )
+
+
+def beside(catalogue: Catalogue, target: Target, timeline: int) -> str:
+    """What can be recovered next to a target that cannot, as the end of a message."""
+    told = ""
+    if target.time is not None:
+        told = beside_time(catalogue, timeline, target.time)
+    elif target.lsn is not None or target.until is not None:
+        told = beside_position(catalogue, timeline, target.lsn or target.until or 0)
+    return f"; {told}" if told else ""
+
+
+def ended_then(catalogue: Catalogue, time: datetime, timeline: int | None) -> StoredBackup | None:
+    """The backup that ended in the very second of a time, where no WAL is known to lead further.
+
+    Statuses tell its end without fractions of a second. PostgreSQL is not asked to stop at that time: cut so, it may
+    lie before the position where the backup is consistent, and no commit that late is known of.
+    """
+    timeline = timeline or newest_timeline(catalogue)
+    if timeline is None:
+        return None
+    path = path_of(catalogue.timelines, timeline)
+    if any(each.time >= time for each in moments_of(catalogue, path)):
+        return None
+    found = [each for each in candidates(catalogue, path) if abs(each.stop_time - time) < SECOND]
+    return found[-1] if found else None
 
 
 def wanted_timeline(catalogue: Catalogue, target: Target) -> int:
@@ -139,7 +179,7 @@ def wanted_timeline(catalogue: Catalogue, target: Target) -> int:
 def positions(catalogue: Catalogue, target: Target, path: Path, timeline: int) -> Wanted:
     """The target as positions. Raises TaskError with reason TargetBeyondArchive."""
     if target.unknown:
-        return Wanted(before=target.not_after, before_time=None, until=None, end=None)
+        return Wanted(before=target.not_after, before_time=None, until=target.until, end=None)
     if target.lsn is not None:
         if target.lsn > furthest(catalogue, timeline):
             raise beyond(catalogue, target, timeline)
@@ -179,15 +219,16 @@ def furthest(catalogue: Catalogue, timeline: int) -> int:
     return max([*ends, *(each.carried_until for each in candidates(catalogue, path))], default=0)
 
 
-def beyond(catalogue: Catalogue, target: Target, timeline: int) -> TaskError:
+def beyond(catalogue: Catalogue, target: Target | str, timeline: int) -> TaskError:
     """The refusal of a target that the archive does not reach; names the last one it does reach."""
+    times = reachable_times(catalogue, timeline)
     spans = recoverable_on(catalogue, timeline).spans
-    latest = spans[-1] if spans else None
-    reached = f"{latest.ends.isoformat(timespec='seconds')} ({format_lsn(latest.end)})" if latest else "nothing"
+    latest = shown(last_second(max(times, key=lambda each: each.last))) if times else "none"
+    reached = f"{latest} ({format_lsn(spans[-1].end)})" if spans else latest
     return TaskError(
         "TargetBeyondArchive",
         f"{target} lies beyond what is archived of timeline {timeline}: the latest recoverable moment is {reached}",
-        remedy="Choose a target up to that moment, or wait until the archive has come further.",
+        remedy=f"Choose a target up to that moment, or wait until the archive has come further. {LISTED}",
     )
 
 

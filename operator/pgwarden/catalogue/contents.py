@@ -93,6 +93,19 @@ class Moment:
 
 
 @dataclass(frozen=True)
+class NamedPoint:
+    """A restore point of pg_create_restore_point in the archived WAL."""
+
+    path: str
+    """Of the object that tells of it."""
+    time: datetime
+    timeline: int
+    position: int
+    """Where its record begins."""
+    name: str
+
+
+@dataclass(frozen=True)
 class Trouble:
     """An object that could not be understood or believed, by name."""
 
@@ -120,6 +133,8 @@ class Catalogue:
     """System whose WAL, histories and moments are archived; empty where nothing tells: that of the newest backup."""
     succeeded: datetime | None = None
     """When another archive of the cluster took this one's place; None for the one that is written to."""
+    named: tuple[NamedPoint, ...] = ()
+    """In the order of their positions."""
 
     @property
     def physical(self) -> list[StoredBackup]:
@@ -142,7 +157,7 @@ class Catalogue:
         archive before the archiver has begun another one: WAL of the system before leads nowhere from there."""
         if self.wal_system in ("", self.newest_system):
             return self
-        return replace(self, timelines={}, moments=())
+        return replace(self, timelines={}, moments=(), named=())
 
 
 def physical_backup(record: BackupRecord, location: str) -> StoredBackup:

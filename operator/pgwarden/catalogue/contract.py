@@ -23,6 +23,9 @@ class What(StrEnum):
     """As summarize, and print every backup as a line of JSON (`Line`)."""
     SHOW = "show"
     """Print the whole record of the backups that `backups` names, each as a line of JSON."""
+    POINTS = "points"
+    """As summarize, and print what can be recovered of every timeline as a line of JSON (`Line`), and how the moment
+    `at` can be."""
     PRUNE = "prune"
     """As summarize, and delete what has expired and what is left over."""
     VERIFY = "verify"
@@ -87,6 +90,10 @@ class CatalogueTask(Payload):
     in_use: list[str] = Field(default_factory=list)
     """Ids that a restore reads now: they stay, with all WAL after them."""
     verify: VerifySettings = Field(default_factory=VerifySettings)
+    at: datetime | None = None
+    """Points: a moment that somebody wants to know about."""
+    timeline: int | None = None
+    """Points: the timeline that `at` is meant on; None is the newest."""
     adopt_from: str = ""
     """Adopt: UID of the DatabaseCluster that is gone and whose archive it was."""
     asked_by: str = ""
@@ -243,11 +250,98 @@ class BackupLine(ReportModel):
     """Empty when retention has let it expire."""
 
 
+class TimesReport(ReportModel):
+    """Moments that can be recovered, both ends included."""
+
+    first: datetime
+    last: datetime
+
+
+class StretchReport(ReportModel):
+    """WAL positions that can be recovered, both ends included."""
+
+    start_lsn: str
+    end_lsn: str
+    times: list[TimesReport] = Field(default_factory=list)
+    """The moments that can be named for them; usually one span."""
+    fulls: int = 0
+    """Backups that end in it."""
+    incrementals: int = 0
+
+
+class MissingReport(ReportModel):
+    """WAL that is not archived."""
+
+    start_lsn: str
+    end_lsn: str
+    first_segment: str
+    last_segment: str
+
+
+class HoleReport(ReportModel):
+    """WAL positions that cannot be recovered, beside some that can."""
+
+    start_lsn: str
+    end_lsn: str
+    missing: list[MissingReport] = Field(default_factory=list)
+    """None where all WAL is archived, and no backup leads there."""
+    ended_by: str = ""
+    """Id of the backup that leads on from there; empty where none does."""
+
+
+class NamedReport(ReportModel):
+    """A restore point of pg_create_restore_point."""
+
+    name: str
+    time: datetime
+    lsn: str
+
+
+class TimelineLine(ReportModel):
+    """What can be recovered of one timeline, from where it branched off."""
+
+    archive: str
+    """Id of the archive."""
+    timeline: int
+    newest: bool
+    """Whether a target means this timeline where it names none."""
+    branches_from: int | None = None
+    branched_at: str | None = None
+    history_known: bool = True
+    """False where nothing archived tells what led to it."""
+    stretches: list[StretchReport] = Field(default_factory=list)
+    gaps: list[HoleReport] = Field(default_factory=list)
+    named: list[NamedReport] = Field(default_factory=list)
+
+
+class WayLine(ReportModel):
+    """Whether a moment can be recovered, and how."""
+
+    time: datetime
+    reachable: bool
+    archive: str = ""
+    """Id of the archive that holds it."""
+    timeline: int | None = None
+    chain: list[str] = Field(default_factory=list)
+    """Ids of all backups that are fetched, the full first; recovery begins with the last."""
+    backup_bytes: int = 0
+    """Stored bytes of these."""
+    wal_bytes: int = 0
+    """WAL that is replayed."""
+    end_lsn: str = ""
+    """The position up to which."""
+    reason: str = ""
+    message: str = ""
+    """Why it cannot be recovered, and what can next to it."""
+
+
 class Line(ReportModel):
     """One line of a log that a person's shell reads: exactly one of the fields beside the nonce."""
 
     nonce: str
     """The task's."""
+    timeline: TimelineLine | None = None
+    way: WayLine | None = None
     backup: BackupLine | None = None
     record: dict[str, Any] | None = None
     """A backup.json."""

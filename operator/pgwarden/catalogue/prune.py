@@ -132,6 +132,7 @@ def prune(
     for number in archive.catalogue.timelines:
         deletion.delete(expired_checksums(store, folder, number, segment_bytes, retention.wal))
     deletion.delete(expired_moments(archive, retention.wal))
+    deletion.delete(expired_points(archive, retention.wal))
     deletion.delete(old_checkpoints(store, folder))
     deletion.delete(leftovers)
     deletion.discard(unfinished)
@@ -235,6 +236,13 @@ def expired_moments(archive: Archive, kept: KeptWAL) -> Iterator[ObjectInfo]:
     """Objects of the index whose last moment lies in WAL that goes."""
     for each in archive.index:
         if not kept.wants(each.last.timeline, each.last.position, each.last.position + 1):
+            yield ObjectInfo(each.path, 0)
+
+
+def expired_points(archive: Archive, kept: KeptWAL) -> Iterator[ObjectInfo]:
+    """What tells of restore points in WAL that goes."""
+    for each in archive.catalogue.named:
+        if not kept.wants(each.timeline, each.position, each.position + 1):
             yield ObjectInfo(each.path, 0)
 
 

@@ -16,6 +16,7 @@ from pgwarden.catalogue.contents import Catalogue, Flaw, StoredBackup, Trouble, 
 from pgwarden.catalogue.continuity import ArchivedWAL, read_wal
 from pgwarden.catalogue.folders import BackupFolder, folders_of
 from pgwarden.catalogue.moments import Choice, IndexObject, believed, ends_of_timelines, list_index, read_moments
+from pgwarden.catalogue.named import list_named
 from pgwarden.catalogue.pins import is_pinned
 from pgwarden.jobs.errors import TaskError
 from pgwarden.logical.record import LogicalRecord, read_logical_record
@@ -86,6 +87,7 @@ def read_archive(
         backups=tuple(sorted(backups, key=lambda backup: (backup.start_time, backup.backup_id))),
         timelines=found.wal.timelines,
         moments=moments,
+        named=list_named(store, archive, key),
         troubles=(*troubles, *found.wal.troubles),
         wal_system=system.system_identifier if system is not None else "",
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from pgwarden.api.wal import format_lsn
@@ -21,6 +21,7 @@ from pgwarden.catalogue.contract import (
     PruneReport,
 )
 from pgwarden.catalogue.folders import BackupFolder
+from pgwarden.catalogue.reachable import whole_second
 from pgwarden.catalogue.retention import Retention
 from pgwarden.catalogue.window import recoverable
 
@@ -72,12 +73,6 @@ def summarize(
             report.earliest = PointReport(time=min(whole_second(first.begins), last.ends), lsn=format_lsn(first.start))
             report.latest = PointReport(time=last.ends, lsn=format_lsn(last.end))
     return report
-
-
-def whole_second(time: datetime) -> datetime:
-    """The first whole second that is no earlier: people ask for the moments that they are shown."""
-    cut = time.replace(microsecond=0)
-    return cut if cut == time else cut + timedelta(seconds=1)
 
 
 def together(reports: Sequence[CatalogueReport]) -> CatalogueReport:

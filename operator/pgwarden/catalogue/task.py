@@ -6,7 +6,7 @@ from pgwarden.api.quantities import human_bytes
 from pgwarden.catalogue.contract import CatalogueReport, CatalogueTask, ExpiryReport, Line, What
 from pgwarden.catalogue.pins import Wish, write_pin
 from pgwarden.catalogue.summary import moment, named
-from pgwarden.catalogue.work import Outcome, listing, shown, work
+from pgwarden.catalogue.work import Outcome, listing, pointed, shown, work
 from pgwarden.jobs.agent import AgentContext, Done
 from pgwarden.jobs.errors import TaskError
 from pgwarden.storage import layout
@@ -34,6 +34,9 @@ def run(payload: CatalogueTask, context: AgentContext) -> Done:
     outcome = work(payload, store, progress, key=hmac)
     if payload.what in (What.LIST, What.PRUNE):
         for line in listing(outcome, context.task.nonce):
+            context.log(line.model_dump_json(by_alias=True, exclude_none=True))
+    if payload.what is What.POINTS:
+        for line in pointed(payload, outcome, context.task.nonce):
             context.log(line.model_dump_json(by_alias=True, exclude_none=True))
     if payload.what is What.SHOW:
         for record in shown(outcome, store, payload.backups):

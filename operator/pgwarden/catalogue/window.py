@@ -40,11 +40,16 @@ class Recoverable:
 
 def newest_timeline(catalogue: Catalogue) -> int | None:
     """The timeline that the newest system has begun last; None where there is neither WAL nor a backup."""
+    return max(own_timelines(catalogue), default=None)
+
+
+def own_timelines(catalogue: Catalogue) -> set[int]:
+    """Timelines of the newest system of which there is WAL, a history or a backup."""
     own = catalogue.of_newest_system
     numbers = set(catalogue.timelines)
     if len(own) < len(catalogue.physical):
         numbers = {number for number in numbers if leads_on(catalogue, own, number)}
-    return max({*numbers, *(backup.timeline for backup in own)}, default=None)
+    return {*numbers, *(backup.timeline for backup in own)}
 
 
 def leads_on(catalogue: Catalogue, backups: Sequence[StoredBackup], timeline: int) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -12,6 +12,8 @@ from pgwarden.catalogue.contents import StoredBackup
 from pgwarden.catalogue.continuity import write_checkpoint
 from pgwarden.catalogue.contract import CatalogueReport, CatalogueTask, ExpiryReport, Line, PruneReport, What
 from pgwarden.catalogue.expire import expire
+from pgwarden.catalogue.moments import IndexObject, around, ends_of_timelines
+from pgwarden.catalogue.point_lines import timelines, way
 from pgwarden.catalogue.prune import prune
 from pgwarden.catalogue.reading import Archive, read_archive, read_one
 from pgwarden.catalogue.retention import Retention, plan_all
@@ -25,6 +27,8 @@ from pgwarden.storage.archive import archive_folders, check_archive, read_archiv
 from pgwarden.storage.store import Store
 
 DELETING = (What.PRUNE, What.EXPIRE)
+EXACT = (What.VERIFY, What.POINTS)
+"""What lists all WAL, as a restore does: a checkpoint may tell of what somebody has deleted."""
 SHOWN_ARCHIVES = 3
 
 Progress = Callable[[str, int, int], None]
@@ -60,7 +64,12 @@ def work(task: CatalogueTask, store: Store, progress: Progress, *, key: bytes | 
         for place in places:
             check_archive(store, task.archive, place)
     progress("reading the catalogue", 0, 0)
-    archives = [read_archive(store, each, task.now, key=key, all_of_it=task.what is What.VERIFY) for each in places]
+    archives = [
+        read_archive(
+            store, each, task.now, key=key, all_of_it=task.what in EXACT, choice=lambda index: telling(index, task.at)
+        )
+        for each in places
+    ]
     if task.what is not What.PRUNE:
         with suppress(TaskError):
             for archive in archives:
@@ -84,6 +93,12 @@ def work(task: CatalogueTask, store: Store, progress: Progress, *, key: bytes | 
     report.prune = pruned_together(pruned) if pruned else None
     report.expiry = expired_together(expired) if expired else None
     return Outcome(parts, report, checks)
+
+
+def telling(index: Sequence[IndexObject], at: datetime | None) -> list[IndexObject]:
+    """The objects of the index of moments that are read in full: those at ends, and those around a moment."""
+    wanted = {*ends_of_timelines(index), *(around(index, at) if at is not None else ())}
+    return [each for each in index if each in wanted]
 
 
 def divided(task: CatalogueTask, parts: list[Part]) -> list[tuple[Part, list[str]]]:
@@ -196,6 +211,18 @@ def listing(outcome: Outcome, nonce: str) -> Iterator[Line]:
             yield Line(nonce=nonce, backup=each)
         for trouble in part.archive.catalogue.troubles:
             yield Line(nonce=nonce, trouble=f"{trouble.reason}: {trouble.message}")
+    yield Line(nonce=nonce, report=outcome.report)
+
+
+def pointed(task: CatalogueTask, outcome: Outcome, nonce: str) -> Iterator[Line]:
+    """Every timeline of every archive, every trouble, how the moment asked about can be recovered, the report."""
+    catalogues = [part.archive.catalogue for part in outcome.parts]
+    for catalogue in catalogues:
+        yield from (Line(nonce=nonce, timeline=each) for each in timelines(catalogue))
+        for trouble in catalogue.troubles:
+            yield Line(nonce=nonce, trouble=f"{trouble.reason}: {trouble.message}")
+    if task.at is not None:
+        yield Line(nonce=nonce, way=way(catalogues, task.at, task.timeline))
     yield Line(nonce=nonce, report=outcome.report)
 
 

@@ -18,6 +18,7 @@ All paths are relative to the store's prefix, with `/` between their parts:
                                       /checksums/<timeline>/<segment>.sha256            of the plain segment
                                       /gaps/<timeline>-<from>-<to>.json WAL that the archive never got, and why
                                       /moments/<time>-<timeline>-<position>[-<proof>].json  when the WAL was where
+                                      /points/<time>-<timeline>-<position>-<name in hex>[-<proof>].json  restore points
                                       /catalogue/<number>.json          WAL that a full listing need not look at again
                                       /logical/<backup id>/backup.json                  written last, as above
                                       /logical/<backup id>/attempt-<number>-<random>/...
@@ -56,6 +57,8 @@ MOMENTS_FOLDER = "moments"
 CATALOGUE_FOLDER = "catalogue"
 CHECKS_FOLDER = "checks"
 PINS_FOLDER = "pins"
+RESTORES_FOLDER = "restores"
+POINTS_FOLDER = "points"
 RECORD_FILE = "backup.json"
 AGE_SUFFIX = ".age"
 MAX_PATH_BYTES = 1024
@@ -169,6 +172,11 @@ def checkpoint_object(archive: str, number: int) -> str:
     return join(archive, CATALOGUE_FOLDER, f"{number:010d}.json")
 
 
+def restore_report(archive: str, request_uid: str, *, encrypted: bool) -> str:
+    """The incident report of one restore out of the archive."""
+    return join(archive, RESTORES_FOLDER, request_uid, f"report.md{AGE_SUFFIX if encrypted else ''}")
+
+
 def logical_folder(archive: str, backup_id: str) -> str:
     """The folder of one logical backup: its location."""
     return join(archive, LOGICAL_FOLDER, backup_id)
@@ -242,3 +250,21 @@ def moments_name(archive: str, time: datetime, timeline: int, position: int) -> 
     """The path of such an object as far as it tells of the moment."""
     name = f"{time.astimezone(UTC):%Y%m%dT%H%M%SZ}-{timeline:08X}-{position:016X}"
     return join(archive, MOMENTS_FOLDER, name)
+
+
+def points_folder(archive: str) -> str:
+    """The folder of the restore points that the archived WAL holds."""
+    return join(archive, POINTS_FOLDER)
+
+
+def point_object(archive: str, time: datetime, timeline: int, position: int, name: bytes, proof: str = "") -> str:
+    """Tells of one restore point; `proof` as of moments, of `point_name`."""
+    path = point_name(archive, time, timeline, position, name)
+    return f"{path}-{proof}.json" if proof else f"{path}.json"
+
+
+def point_name(archive: str, time: datetime, timeline: int, position: int, name: bytes) -> str:
+    """The path of such an object as far as it tells of the point: its name in hexadecimal digits, because it may hold
+    any character."""
+    moment = f"{time.astimezone(UTC):%Y%m%dT%H%M%SZ}"
+    return join(archive, POINTS_FOLDER, f"{moment}-{timeline:08X}-{position:016X}-{name.hex()}")

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from pgwarden.api.wal import parse_lsn
 from pgwarden.archiving.contract import ArchiverSettings, ArchiverState
+from pgwarden.catalogue.named import list_named
 from pgwarden.catalogue.reading import read_archive
 from pgwarden.jobs.files import StoreLocation
 from pgwarden.storage import layout
@@ -69,6 +70,33 @@ def test_tails_go_when_their_segment_is_whole(server: PostgresServer, store: Sto
         return bool(whole) and not any(piece.segment in whole for piece in pieces if not piece.whole)
 
     wait_until(only_of_the_open_segment, "tails of a whole segment were left")
+
+
+def test_restore_points_are_told_with_their_place(server: PostgresServer, store: StoreLocation, archive: Start) -> None:
+    """The last of them lies across the boundary of two pages, and is told with a tail: its segment is not whole."""
+    archiver = archive(archiver_settings(store, server.address()))
+    archiver.wait_for_state(ArchiverState.STREAMING)
+    ends: list[int] = []
+    with server.connect() as connection:
+        connection.execute("SELECT pg_switch_wal()")
+        while not any(crosses_pages(end) for end in ends):
+            assert len(ends) < 5000
+            made = connection.execute("SELECT pg_create_restore_point(%s)::text", (f"point {len(ends)}/ä",)).fetchone()
+            assert made is not None
+            ends.append(parse_lsn(str(made[0])))
+    # A restore point alone is written when the server gets round to it; a commit has its WAL written at once.
+    server.execute("CREATE TABLE committed ()")
+    archiver.wait_until_it_holds(server)
+    found = {point.name: point for point in list_named(open_store(store), FOLDER)}
+    assert found.keys() == {f"point {number}/ä" for number in range(len(ends))}
+    for number, end in enumerate(ends):
+        place = found[f"point {number}/ä"]
+        assert (place.timeline, end - place.position) == (1, 104 + (24 if crosses_pages(end) else 0))
+
+
+def crosses_pages(end: int) -> bool:
+    """Whether a record of 104 bytes that ends there lies on two pages of WAL."""
+    return 24 < end % 8192 < 104 + 24
 
 
 def test_an_idle_database_has_moments_and_makes_no_objects_of_wal(

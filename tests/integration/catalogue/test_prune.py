@@ -62,7 +62,9 @@ def test_a_prune_deletes_exactly_what_was_planned_and_the_rest_restores(
     needed = next(segments(1, parse_lsn(third.start_lsn), parse_lsn(third.stop_lsn)))
     early = archived.note(first.stop_time, first.stop_lsn)
     archived.note(third.stop_time, third.stop_lsn)
-    doomed = {early, *below(archived, first), *below(archived, second)}
+    point = archived.name_point("before the release", first.stop_time, first.stop_lsn)
+    archived.name_point("after the release", third.stop_time, third.stop_lsn)
+    doomed = {early, point, *below(archived, first), *below(archived, second)}
     doomed |= of_segments([name for name in names if name < needed])
     before = archived.names()
     planned = archived.report(What.PRUNE, retention=NEWEST_ONLY, dry_run=True)

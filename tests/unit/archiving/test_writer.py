@@ -7,12 +7,15 @@ from pathlib import Path
 
 import pytest
 
+from pgwarden.archiving.restore_points import PAGE
 from pgwarden.archiving.writer import ArchiveWriter, Packed, Piece, digest
+from pgwarden.catalogue.named import list_named
 from pgwarden.jobs.errors import TaskError
 from pgwarden.jobs.files import ClaimLocation, StoreLocation
 from pgwarden.storage import layout
 from pgwarden.storage.objects import read_object
 from pgwarden.storage.store import Store, open_store
+from tests.unit.archiving.test_restore_points import pages, record
 
 ARCHIVE = "shop/operational"
 SEGMENT = "000000010000000000000003"
@@ -101,3 +104,17 @@ def test_the_name_of_a_tail_tells_what_is_in_it(store: Store) -> None:
     names = [info.path for info in store.list(ARCHIVE)]
     assert len(names) == 2
     assert all(any(digest(memoryview(data)) in name for name in names) for data in (DATA[:100], DATA[100:200]))
+
+
+@pytest.mark.parametrize("whole", [True, False], ids=["segment", "tail"])
+def test_restore_points_are_told_once_and_only_those_of_the_stores_key_are_believed(store: Store, whole: bool) -> None:
+    wal = bytes(pages({800: record(b"before the release")}, PAGE * 2))
+    for _ in range(2):
+        write(store, piece(wal, whole=whole), ArchiveWriter(ARCHIVE, level=1, key=b"the store's"))
+    found = list_named(store, ARCHIVE, b"the store's")
+    assert [(each.name, each.timeline, each.position) for each in found] == [("before the release", 1, START + 800)]
+    assert list_named(store, ARCHIVE) == found
+    assert list_named(store, ARCHIVE, b"another") == ()
+    planted = layout.point_object(ARCHIVE, found[0].time, 1, START + 8, b"planted")
+    store.put(planted, b"{}")
+    assert list_named(store, ARCHIVE, b"the store's") == found
