@@ -18,14 +18,16 @@ WRITE = ["create", "update", "patch", "delete", "deletecollection"]
 def rules_document() -> dict[str, list[Rule]]:
     """What the chart's roles hold, by role.
 
-    `watched`: the operator in every namespace it watches; `own`: in its own namespace; `view`, `edit` and `restorer`:
-    people. A restore replaces data, so `edit` may not ask for one: only `restorer`, which nothing aggregates, may.
+    `watched`: the operator in every namespace it watches; `own`: in its own namespace; `admission`: on the admission
+    policy that the chart brings, where it does; `view`, `edit` and `restorer`: people. A restore replaces data, so
+    `edit` may not ask for one: only `restorer`, which nothing aggregates, may.
     """
     kinds = [resource.INFO.plural for resource in OWN_KINDS]
     restores = [RestoreRequest.INFO.plural]
     return {
-        "watched": operator_rules(kind for kind in ALL if not kind.operator_namespace_only),
+        "watched": operator_rules(kind for kind in ALL if not kind.operator_namespace_only and not kind.admission_only),
         "own": operator_rules(kind for kind in ALL if kind.operator_namespace_only),
+        "admission": operator_rules(kind for kind in ALL if kind.admission_only),
         "view": [rule(kinds, READ)],
         "edit": [rule([plural for plural in kinds if plural not in restores], WRITE)],
         "restorer": [rule(kinds, READ), rule(restores, WRITE)],

@@ -40,7 +40,7 @@ class ApiServer:
             return 200, self.objects.pop((plural, name))
         if asked.method == "PATCH":
             found = self.objects[plural, name]
-            changed = {part: {**(found.get(part) or {}), **asked.body.get(part, {})} for part in ("spec", "status")}
+            changed = {part: merged(found.get(part) or {}, asked.body.get(part, {})) for part in ("spec", "status")}
             edited = changed["spec"] != (found.get("spec") or {})
             generation = found["metadata"].get("generation", 1) + edited
             metadata = {**found["metadata"], "generation": generation}
@@ -53,3 +53,14 @@ class ApiServer:
         kept = {**made, "metadata": {**metadata, "resourceVersion": str(self.version)}}
         self.objects[plural, name] = kept
         return kept
+
+
+def merged(found: Body, patch: Body) -> Body:
+    """What a JSON merge patch (RFC 7396) makes of an object."""
+    kept = {key: value for key, value in {**found, **patch}.items() if value is not None}
+    return {
+        key: merged(found[key], patch[key])
+        if key in patch and isinstance(value, dict) and isinstance(found.get(key), dict)
+        else value
+        for key, value in kept.items()
+    }

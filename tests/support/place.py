@@ -187,3 +187,8 @@ def holds(type_: str, status: str = "True") -> Holds:
 is_ready, is_stalled, is_writable, is_reachable = (
     holds(type_) for type_ in ("Ready", "Stalled", "Writable", "Reachable")
 )
+
+
+def is_reported(body: Body) -> bool:
+    """Whether the incident report of a restore is where it belongs."""
+    return bool((body.get("status") or {}).get("report", {}).get("complete"))

@@ -17,6 +17,10 @@
 {{- printf "%s-%s" (include "pgwarden.fullname" .) .Release.Namespace -}}
 {{- end -}}
 
+{{- define "pgwarden.requesterPolicy" -}}
+{{- printf "%s-requested-by" (include "pgwarden.clusterName" .) -}}
+{{- end -}}
+
 {{- define "pgwarden.labels" -}}
 helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | quote }}
 app.kubernetes.io/name: {{ include "pgwarden.name" . }}
@@ -86,6 +90,9 @@ limits:
   jobsPerCluster: {{ .Values.limits.jobsPerCluster }}
   jobsTotal: {{ .Values.limits.jobsTotal }}
 serviceAccounts: {{ toJson .Values.jobServiceAccounts }}
+{{- if .Values.admission.requestedBy }}
+requesterPolicy: {{ include "pgwarden.requesterPolicy" . }}
+{{- end }}
 storeProbeInterval: {{ .Values.intervals.storeProbe }}
 monitorInterval: {{ .Values.intervals.monitor }}
 resyncInterval: {{ .Values.intervals.resync }}

@@ -152,7 +152,13 @@ def ended_then(catalogue: Catalogue, time: datetime, timeline: int | None) -> St
     path = path_of(catalogue.timelines, timeline)
     if any(each.time >= time for each in moments_of(catalogue, path)):
         return None
-    found = [each for each in candidates(catalogue, path) if abs(each.stop_time - time) < SECOND]
+    # Where WAL is archived, what was committed between that end and a time of the same second is there, too.
+    apart = timedelta() if coverage(catalogue.timelines, path) else SECOND
+    found = [
+        each
+        for each in candidates(catalogue, path)
+        if abs(each.stop_time - time) < apart or time in (each.stop_time, each.stop_time.replace(microsecond=0))
+    ]
     return found[-1] if found else None
 
 

@@ -21,7 +21,15 @@ from typing import Any, Protocol
 
 from pydantic import ValidationError
 
-from pgwarden.catalogue.contract import BackupLine, CatalogueReport, CatalogueTask, Line, What
+from pgwarden.catalogue.contract import (
+    BackupLine,
+    CatalogueReport,
+    CatalogueTask,
+    Line,
+    TimelineLine,
+    WayLine,
+    What,
+)
 from pgwarden.jobs.agent import AgentContext, perform
 from pgwarden.jobs.errors import TaskError
 from pgwarden.jobs.files import ArchiveIdentity, ClaimLocation, S3Location, StoreLocation
@@ -48,6 +56,8 @@ class Answer:
     backups: list[BackupLine] = field(default_factory=list)
     records: list[dict[str, Any]] = field(default_factory=list)
     troubles: list[str] = field(default_factory=list)
+    timelines: list[TimelineLine] = field(default_factory=list)
+    way: WayLine | None = None
     report: CatalogueReport | None = None
 
     def checked(self) -> Answer:
@@ -84,6 +94,9 @@ def answer(result: Result, log: str, nonce: str) -> Answer:
             found.records.append(line.record)
         if line.trouble is not None:
             found.troubles.append(line.trouble)
+        if line.timeline is not None:
+            found.timelines.append(line.timeline)
+        found.way = line.way or found.way
         found.report = line.report or found.report
     if found.report is None and result.report:
         found.report = CatalogueReport.model_validate(result.report)

@@ -1,4 +1,4 @@
-"""`pgwarden restore drill`: restores that are asked for at a shell."""
+"""`pgwarden restore points|list|show|report|drill`: what can be recovered, restores and their reports, and drills."""
 
 from __future__ import annotations
 
@@ -8,15 +8,64 @@ from typing import Annotated
 
 import typer
 
+from pgwarden.catalogue.contract import What
+from pgwarden.cli import restore_output as output
+from pgwarden.cli.backup_place import Place, placed
 from pgwarden.cli.errors import FAILED
 from pgwarden.jobs.errors import TaskError
 
-app = typer.Typer(add_completion=False, no_args_is_help=True, help="Makes drills.")
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    help="Shows what can be recovered and what became of restores; makes drills.",
+)
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Namespace = Annotated[str | None, typer.Option("--namespace", "-n", help="Namespace; by default the kubeconfig's.")]
+Name = Annotated[str, typer.Argument(help="RestoreRequest.")]
 
 
-@app.callback()
-def restore() -> None:
-    """Makes drills: restores that are measured and thrown away."""
+@app.command()
+@placed
+def points(
+    place: Place,
+    at: Annotated[
+        str | None, typer.Option(help="A moment, as 2026-11-23T11:42:00Z: whether it can be recovered, and how.")
+    ] = None,
+    timeline: Annotated[int | None, typer.Option(help="The timeline that --at is meant on; else the newest.")] = None,
+    json: Json = False,
+) -> None:
+    """Lists what can be recovered of every timeline, and the gaps; with --at ends with 1 when that moment cannot be."""
+    moment = parse_time(at) if at is not None else None
+    with place.open() as (source, _):
+        answer = source.ask(What.POINTS, at=moment, timeline=timeline).checked()
+    output.show_points(answer, as_json=json)
+    if answer.way is not None and not answer.way.reachable:
+        raise typer.Exit(FAILED)
+
+
+@app.command("list")
+def list_(namespace: Namespace = None, json: Json = False) -> None:
+    """Lists the restores of a namespace: what to, where they stand, who asked."""
+    from pgwarden.cli import restore_cluster
+
+    output.show_list(restore_cluster.requests(namespace), as_json=json, now=datetime.now(UTC))
+
+
+@app.command()
+def show(name: Name, namespace: Namespace = None, json: Json = False) -> None:
+    """Shows one restore with its steps: when each began, how long it took, what came of it."""
+    from pgwarden.cli import restore_cluster
+
+    output.show_request(restore_cluster.request(namespace, name), as_json=json)
+
+
+@app.command()
+def report(name: Name, namespace: Namespace = None) -> None:
+    """Prints the incident report of a restore that has ended, also of one whose RestoreRequest was deleted."""
+    from pgwarden.cli import restore_cluster
+
+    print(restore_cluster.report(namespace, name), end="")
 
 
 @app.command()

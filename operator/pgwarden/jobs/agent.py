@@ -52,6 +52,7 @@ OPERATIONS: dict[Operation, tuple[str, str]] = {
     Operation.DRILL: ("pgwarden.restores.task", "DrillTask"),
     Operation.CATALOGUE: ("pgwarden.catalogue.task", "CatalogueTask"),
     Operation.LOGICAL_BACKUP: ("pgwarden.logical.task", "LogicalBackupTask"),
+    Operation.FILE_REPORT: ("pgwarden.restores.file_report_task", "FileReportTask"),
 }
 
 

@@ -22,6 +22,8 @@ EXCLUDES: dict[Operation, frozenset[Operation]] = {
     # Nor does a drill; two at once would each measure how long a restore takes beside another one.
     Operation.DRILL: frozenset({Operation.DRILL}),
     Operation.PROBE_STORE: frozenset(),
+    # One small object in the store.
+    Operation.FILE_REPORT: frozenset(),
     # Two prunes would only find each other's objects gone. What a backup or a restore needs is named in the task; a
     # restore that begins later, or that nobody here sees, finds what was in the window for a day more, and resolves its
     # target again where a backup was taken from under it.

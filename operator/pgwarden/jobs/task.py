@@ -48,6 +48,7 @@ class Operation(StrEnum):
     DRILL = "drill"
     CATALOGUE = "catalogue"
     LOGICAL_BACKUP = "logical-backup"
+    FILE_REPORT = "file-report"
 
 
 class ObjectRef(ContractModel):

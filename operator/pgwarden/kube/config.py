@@ -41,6 +41,8 @@ class OperatorConfig(ConfigModel):
     limits: Limits = Field(default_factory=Limits)
     service_accounts: list[str] = Field(default_factory=lambda: ["default"])
     """ServiceAccounts that a jobTemplate may name."""
+    requester_policy: str = ""
+    """ValidatingAdmissionPolicy, and its binding, that hold RestoreRequests' requestedBy true; empty: none does."""
     store_probe_interval: Annotated[int, Field(ge=60)] = 21600
     """Seconds between two probes of a BackupStore."""
     monitor_interval: Annotated[int, Field(ge=1)] = 10

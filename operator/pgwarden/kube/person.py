@@ -39,6 +39,7 @@ POLICIES = types.ResourceType(
 )
 BACKUPS = replace(types.DATABASE_BACKUPS, verbs=types.verbs("get", "list", "create", "patch"))
 RESTORES = replace(types.RESTORE_REQUESTS, verbs=types.verbs("get", "list", "create"))
+CONFIG_MAPS = replace(types.CONFIG_MAPS, verbs=types.verbs("get"))
 NAMESPACES = types.ResourceType("", "v1", "namespaces", "Namespace", types.verbs("get"), "tells a wrong name from none")
 JOBS = replace(types.JOBS, verbs=types.verbs("get", "create", "delete"))
 PODS = types.PODS
@@ -174,7 +175,8 @@ async def _told(work: Awaitable[T]) -> T:
         raise TaskError(
             "ClusterRefused",
             error.message,
-            remedy="Ask for the rights that docs/retention.md lists; for drills docs/restore/drills.md."
+            remedy="Ask for the rights that docs/retention.md lists; for restores docs/restore-points.md, for drills "
+            "docs/restore/drills.md."
             if error.status == FORBIDDEN
             else "Correct what it names."
             if error.status == UNPROCESSABLE

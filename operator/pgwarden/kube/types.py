@@ -31,6 +31,8 @@ class ResourceType:
     """Subresources with their verbs, for example ("log", {"get"})."""
     operator_namespace_only: bool = False
     """Whether the verbs are needed in the operator's own namespace only."""
+    admission_only: bool = False
+    """Whether the verbs are needed where the chart brings an admission policy, on objects of that name."""
 
     @property
     def api_version(self) -> str:
@@ -130,7 +132,8 @@ CONFIG_MAPS = ResourceType(
     "configmaps",
     "ConfigMap",
     verbs("get", "create", "patch"),
-    "read by name for migration files; written for the monitor's list of servers and the archivers' settings",
+    "read by name for migration files; written for the monitor's list of servers, the archivers' settings and the"
+    " reports of restores",
 )
 EVENTS = ResourceType(
     "events.k8s.io",
@@ -189,6 +192,24 @@ NETWORK_POLICIES = ResourceType(
     verbs("get", "create"),
     "a copy that is being recovered may reach the store and nothing else",
 )
+ADMISSION_POLICIES = ResourceType(
+    "admissionregistration.k8s.io",
+    "v1",
+    "validatingadmissionpolicies",
+    "ValidatingAdmissionPolicy",
+    verbs("get"),
+    "whether who asked for a restore was compared with who made the request",
+    admission_only=True,
+)
+ADMISSION_BINDINGS = ResourceType(
+    "admissionregistration.k8s.io",
+    "v1",
+    "validatingadmissionpolicybindings",
+    "ValidatingAdmissionPolicyBinding",
+    verbs("get"),
+    "likewise",
+    admission_only=True,
+)
 ALL: tuple[ResourceType, ...] = (
     DATABASE_CLUSTERS,
     BACKUP_STORES,
@@ -207,4 +228,6 @@ ALL: tuple[ResourceType, ...] = (
     SERVICES,
     CLAIMS,
     NETWORK_POLICIES,
+    ADMISSION_POLICIES,
+    ADMISSION_BINDINGS,
 )

@@ -9,14 +9,13 @@ from __future__ import annotations
 
 from datetime import datetime
 
+from pgwarden.catalogue.base import NOT_HERE
 from pgwarden.jobs.errors import TaskError
 from pgwarden.restores.archive_reader import read_catalogue
 from pgwarden.restores.contract import Resolved, TargetPoint
-from pgwarden.restores.resolve import PASSED_OVER, resolve
+from pgwarden.restores.resolve import PASSED_OVER, known_until, resolve
 from pgwarden.storage.archive import archive_folders
 from pgwarden.storage.store import Store
-
-NOT_HERE = frozenset({"NoRestorableBackup", "TargetBeforeFirstBackup", "TargetBeyondArchive", "TimelineUnknown"})
 
 
 def resolve_among(store: Store, archive: str, target: TargetPoint, now: datetime, key: bytes | None) -> Resolved:
@@ -25,16 +24,20 @@ def resolve_among(store: Store, archive: str, target: TargetPoint, now: datetime
     namespace, cluster, _ = archive.split("/")
     folders = archive_folders(store, namespace, cluster)[::-1] or [archive]
     refused: list[TaskError] = []
+    known: list[datetime] = []
     for folder in folders:
         try:
-            found = resolve(read_catalogue(store, folder, target, now, key=key), target)
+            catalogue = read_catalogue(store, folder, target, now, key=key)
+            known += filter(None, [known_until(catalogue)])
+            found = resolve(catalogue, target)
         except TaskError as error:
             if error.reason not in NOT_HERE:
                 raise
             refused.append(error)
             continue
         passed_over = [*(f"in a newer archive: {error.message}" for error in refused), *found.passed_over]
-        return found.model_copy(update={"passed_over": passed_over[:PASSED_OVER]})
+        more = {"passed_over": passed_over[:PASSED_OVER], "known_until": max(known, default=None)}
+        return found.model_copy(update=more)
     newest = refused[0]
     if len(refused) == 1:
         raise newest

@@ -143,6 +143,8 @@ class Resolved(Report):
     """Whether recovery goes on with WAL of the archive after that of the backup."""
     passed_over: list[str] = Field(default_factory=list)
     """Why newer backups were not taken; the first few."""
+    known_until: datetime | None = None
+    """The last moment of the original that the archive tells of; None where the archive was not read."""
 
 
 class StepReport(Report):
@@ -187,3 +189,24 @@ class RecoverReport(Report):
     in <pgdata>.restore/marker.json."""
     steps: list[StepReport] = Field(default_factory=list)
     repeated: bool = False
+
+
+class FileReportTask(Payload):
+    """Put the incident report of a restore that has ended into the archive it came from."""
+
+    OPERATION: ClassVar[Operation] = Operation.FILE_REPORT
+
+    store: StoreLocation
+    archive: str
+    """Folder of the archive."""
+    request_uid: str
+    """UID of the RestoreRequest."""
+    text: str
+    """Markdown."""
+
+
+class FileReportReport(Report):
+    """Of operation `file-report`."""
+
+    path: str
+    """Where it lies in the store."""

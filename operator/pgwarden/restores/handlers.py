@@ -17,6 +17,7 @@ from pgwarden.jobs.names import OWNER_UID_LABEL
 from pgwarden.jobs.task import Operation
 from pgwarden.kube.agents import account_refused, agent_image, image_missing
 from pgwarden.kube.cache import Body
+from pgwarden.kube.client import KubeError
 from pgwarden.kube.context import OperatorContext
 from pgwarden.kube.dependents import named, referring
 from pgwarden.kube.key import Key
@@ -27,6 +28,7 @@ from pgwarden.kube.types import CLAIMS, RESTORE_REQUESTS, SECRETS, SERVICES, STA
 from pgwarden.kube.work import apply, bury_all, observe_job
 from pgwarden.restores.contract import TargetPoint
 from pgwarden.restores.drills import drill_of, is_drill, is_physical, size_unknown, volume_bytes, wants_size
+from pgwarden.restores.filing import concludes, due, report_job
 from pgwarden.restores.plan import (
     ObservedRestore,
     RestorePlan,
@@ -39,6 +41,7 @@ from pgwarden.restores.plan import (
 )
 from pgwarden.restores.refusals import backup_obstacle, backup_refusal, name_taken
 from pgwarden.restores.render import Identity, Surroundings, before_job, instance, restore
+from pgwarden.restores.report_handlers import Reporter
 from pgwarden.restores.resource import RestoreRequest
 from pgwarden.storage.layout import archive_folder
 from pgwarden.stores.access import wanted
@@ -71,6 +74,7 @@ class RestoreController:
 
     def __init__(self, context: OperatorContext) -> None:
         self.context = context
+        self.reports = Reporter(context)
 
     async def reconcile(self, key: Key) -> float | None:
         context = self.context
@@ -81,9 +85,14 @@ class RestoreController:
         request = read(RestoreRequest, body)
         if finished(request):
             context.progress.leave(key)
+            ended = RestorePlan(status=request.status)
+            if due(request, context.clock()):
+                ended = await self.reported(body, request)
+            again = await apply(context, self.type, body, request.status, ended)
+            open_report = report_job(request) if again is not None else ""
             seconds = seconds_to_live(request, well=is_true(request.status.conditions, READY))
-            await bury_all(context, key.namespace, request.metadata.uid, seconds_to_live=seconds)
-            return await apply(context, self.type, body, request.status, RestorePlan(status=request.status))
+            await bury_all(context, key.namespace, request.metadata.uid, but=open_report, seconds_to_live=seconds)
+            return again
         attempts = request.status.attempts
         name = attempts[-1].job if attempts else restore_job(request, 1)
         state = await observe_job(context, key.namespace, name, recorded=bool(attempts))
@@ -115,7 +124,19 @@ class RestoreController:
         if state.ended and result.written:
             seconds = seconds_to_live(request, well=is_ready(result))
             await bury_all(context, key.namespace, request.metadata.uid, seconds_to_live=seconds)
+        if result.written and concludes(result):
+            context.wake(key)
         return again
+
+    async def reported(self, body: Body, request: RestoreRequest) -> RestorePlan:
+        """The next step of the incident report of a restore that has ended."""
+        found = await self.find(request, request.metadata.namespace)
+        try:
+            return await self.reports.plan(body, request, found.cluster_name, found.store)
+        except KubeError as error:
+            if not error.namespace_terminating:
+                raise
+            return RestorePlan(status=request.status)
 
     async def find(self, request: RestoreRequest, namespace: str) -> Found:
         """What the request refers to."""

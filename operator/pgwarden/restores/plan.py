@@ -22,6 +22,7 @@ from pgwarden.restores.contract import RecoverReport, Resolved
 from pgwarden.restores.drills import given_up, in_words, is_drill, measured
 from pgwarden.restores.progress import DRILL_STEPS, STEPS, steps_of
 from pgwarden.restores.resource import NewInstance, ResolvedPoint, RestoreRequest, RestoreRequestStatus
+from pgwarden.restores.told import with_told
 
 WAIT_SECONDS = 10.0
 START_LOOK_SECONDS = 2.0
@@ -90,6 +91,7 @@ def plan(request: RestoreRequest, observed: ObservedRestore, now: datetime) -> R
         return RestorePlan(status=request.status)
     decision = decide(request.status.attempts, observed.job, now=now)
     status = with_resolved(request.status.model_copy(update={"attempts": decision.attempts}), observed.job)
+    status = with_told(status, observed.job)
     if request.spec.cancel:
         return cancelled(request, status, observed)
     if status.restored_to is not None and not is_drill(request):

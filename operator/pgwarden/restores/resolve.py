@@ -6,13 +6,13 @@ Which backup it begins with is the catalogue's to choose (`pgwarden.catalogue.ba
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 from pgwarden.api.wal import format_lsn, parse_lsn
-from pgwarden.catalogue.base import Base, Target, choose_base
+from pgwarden.catalogue.base import Base, Target, beyond, choose_base, ended_then
 from pgwarden.catalogue.chains import by_id, flaw_of
-from pgwarden.catalogue.contents import Catalogue, Flaw, StoredBackup
-from pgwarden.catalogue.timelines import Path, coverage, path_of
+from pgwarden.catalogue.contents import Catalogue, Flaw, NamedPoint, StoredBackup
+from pgwarden.catalogue.timelines import Path, coverage, lies_on, path_of
 from pgwarden.catalogue.window import candidates, last_moment, moments_of, newest_timeline, reach
 from pgwarden.jobs.errors import TaskError
 from pgwarden.restores.contract import Resolved, Section, TargetPoint
@@ -20,8 +20,9 @@ from pgwarden.restores.contract import Resolved, Section, TargetPoint
 LONGEST_CUT_RECORD = 1 << 20
 """The last WAL of an archive may be the beginning of a record; longer ones than this do not occur."""
 WAL_PAGE = 8192
+SMALLEST_RECORD = 24
+"""A WAL record's header alone (PostgreSQL, src/include/access/xlogrecord.h)."""
 PASSED_OVER = 3
-SECOND = timedelta(seconds=1)
 REFUSED_AS = {Flaw.CHAIN_BROKEN: "ChainBroken", Flaw.UNTRUSTED: "BackupUntrusted"}
 
 
@@ -49,8 +50,21 @@ def resolve(catalogue: Catalogue, point: TargetPoint, backup_id: str | None = No
     Raises TaskError: TimelineUnknown, NoRestorableBackup, TargetBeforeFirstBackup, TargetBeyondArchive, WALGap,
     ChainBroken, BackupDamaged, BackupUntrusted.
     """
-    if backup_id is not None:
-        catalogue = only(catalogue, backup_id)
+    found = way(only(catalogue, backup_id) if backup_id is not None else catalogue, point)
+    return found.model_copy(update={"known_until": known_until(catalogue)})
+
+
+def known_until(catalogue: Catalogue) -> datetime | None:
+    """The last moment of the newest system that anything in the archive tells of."""
+    catalogue = catalogue.of_one_system()
+    timeline = newest_timeline(catalogue)
+    noted = moments_of(catalogue, path_of(catalogue.timelines, timeline)) if timeline is not None else []
+    ended = [backup.stop_time for backup in catalogue.of_newest_system]
+    return max([*(each.time for each in noted), *ended], default=None)
+
+
+def way(catalogue: Catalogue, point: TargetPoint) -> Resolved:
+    """The way to `point`, from the newest backup that leads there. Raises as `resolve`."""
     catalogue = catalogue.of_one_system()
     if point.immediate:
         return immediate(catalogue, point)
@@ -60,6 +74,7 @@ def resolve(catalogue: Catalogue, point: TargetPoint, backup_id: str | None = No
         return end_of_backup(own).model_copy(update={"target": target})
     base = choose_base(catalogue, wanted(catalogue, point))
     reached = reach(base.backup, coverage(catalogue.timelines, base.path), base.path)
+    refuse_unborn(catalogue, base, point, reached)
     timeline, path = shortest(catalogue, base, point, reached)
     reached = reach(base.backup, coverage(catalogue.timelines, path), path)
     end = planned_end(catalogue, base, point, reached, base.backup.segment_bytes)
@@ -124,25 +139,22 @@ def immediate(catalogue: Catalogue, point: TargetPoint) -> Resolved:
 
 
 def ended_at(catalogue: Catalogue, point: TargetPoint) -> StoredBackup | None:
-    """The backup that ended in the very second that is asked for, where no WAL is known to lead further.
+    """The backup that ended in the very second that is asked for, where no WAL is known to lead further."""
+    return ended_then(catalogue, point.time.astimezone(UTC), point.timeline) if point.time is not None else None
 
-    Statuses tell its end without fractions of a second. PostgreSQL is not asked to stop at that time: cut so, it may
-    lie before the position where the backup is consistent, and no commit that late is known of.
-    """
-    timeline = point.timeline or newest_timeline(catalogue)
-    if point.time is None or timeline is None:
-        return None
-    time, path = point.time.astimezone(UTC), path_of(catalogue.timelines, timeline)
-    if any(each.time >= time for each in moments_of(catalogue, path)):
-        return None
-    # Where WAL is archived, what was committed between that end and a time of the same second is there, too.
-    apart = timedelta() if coverage(catalogue.timelines, path) else SECOND
-    found = [
-        each
-        for each in candidates(catalogue, path)
-        if abs(each.stop_time - time) < apart or time in (each.stop_time, each.stop_time.replace(microsecond=0))
+
+def refuse_unborn(catalogue: Catalogue, base: Base, point: TargetPoint, reached: int) -> None:
+    """Raises TaskError with reason TargetBeyondArchive for a transaction that had no number yet when the archived WAL
+    was written: each record gives out one number at most, and PostgreSQL would replay everything to find none."""
+    noted = [
+        each for each in moments_of(catalogue, base.path) if each.next_xid.isdecimal() and each.position <= reached
     ]
-    return found[-1] if found else None
+    if point.xid is None or not noted:
+        return
+    last = noted[-1]
+    if int(point.xid) >= int(last.next_xid) + (reached - last.position) // SMALLEST_RECORD:
+        target = f"transaction {point.xid} (the next one was {last.next_xid} at {moment(last.time)})"
+        raise beyond(catalogue, target, base.timeline)
 
 
 def wanted(catalogue: Catalogue, point: TargetPoint) -> Target:
@@ -153,7 +165,34 @@ def wanted(catalogue: Catalogue, point: TargetPoint) -> Target:
         return Target(lsn=parse_lsn(point.lsn), timeline=point.timeline)
     if point.latest:
         return Target(timeline=point.timeline)
+    named = first_named(catalogue, point)
+    if named is not None:
+        at = named.position
+        return Target(
+            unknown=True, not_after=at, until=at, called=f"restore point {point.name!r}", timeline=point.timeline
+        )
     return Target(unknown=True, not_after=surely_before(catalogue, point), timeline=point.timeline)
+
+
+def first_named(catalogue: Catalogue, point: TargetPoint) -> NamedPoint | None:
+    """The restore point that is meant, where the archive tells where it is.
+
+    A name may be given again and again: the first is meant, at which recovery from the oldest backup would stop.
+    """
+    timeline = point.timeline or newest_timeline(catalogue)
+    path = path_of(catalogue.timelines, timeline) if timeline is not None else ()
+    usable = candidates(catalogue, path)
+    return next(
+        (
+            each
+            for each in catalogue.named
+            if each.name == point.name
+            and lies_on(path, each.timeline, each.position)
+            and usable
+            and each.position >= usable[0].stop
+        ),
+        None,
+    )
 
 
 def surely_before(catalogue: Catalogue, point: TargetPoint) -> int | None:

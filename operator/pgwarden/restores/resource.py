@@ -216,6 +216,36 @@ class ResolvedPoint(Model):
     """The last position on this way of which the archive tells the time ..."""
     archived_time: datetime | None = None
     """... and that time, by the server's clock."""
+    known_until: datetime | None = None
+    """The last moment of the original that the archive told of then."""
+
+
+class CheckOutcome(Model):
+    """One question that the restored data were asked."""
+
+    name: Word
+    """What was checked."""
+    passed: bool
+    """Whether the answer was the expected one."""
+    answer: Annotated[str, Field(max_length=256)] = ""
+    """What they answered."""
+    built_in: bool = False
+    """Whether it is one that every restore makes."""
+
+
+class FiledReport(Model):
+    """Where the incident report stands."""
+
+    config_map: Annotated[str, Field(max_length=253)] = ""
+    """ConfigMap that holds it; it stays when the RestoreRequest goes."""
+    job: Word = ""
+    """Job that puts it into the store, or did."""
+    path: Annotated[str, Field(max_length=1024)] = ""
+    """Where it lies in the store; empty where it is not there."""
+    message: Annotated[str, Field(max_length=1024)] = ""
+    """Why it is not in one of these places."""
+    complete: bool = False
+    """Whether nothing more is done about it."""
 
 
 class RestoreRequestStatus(WorkStatus):
@@ -249,6 +279,17 @@ class RestoreRequestStatus(WorkStatus):
     """Secret with user name and password of its superuser."""
     checks_passed: int | None = None
     """How many of the checks passed."""
+    checks: Annotated[
+        list[CheckOutcome],
+        Field(
+            max_length=40, json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]}
+        ),
+    ] = Field(default_factory=list)
+    """What was asked and answered; the first ones, the failed ones before the others."""
+    findings: Annotated[list[Annotated[str, Field(max_length=256)]], Field(max_length=32)] = Field(default_factory=list)
+    """What a person should know of the restored data: subscriptions, foreign servers, prepared transactions."""
+    report: FiledReport | None = None
+    """The incident report; None until the restore has ended."""
     start_time: datetime | None = None
     """When work began."""
     completion_time: datetime | None = None

@@ -125,6 +125,6 @@ def test_a_cancelled_restore_ends_and_says_what_is_left(broken: Place) -> None:
 
     def gone(_: Body) -> bool:
         uid = body["metadata"]["uid"]
-        return not broken.list("jobs", f"--selector=pgwarden.dev/owner-uid={uid}")
+        return not broken.list("jobs", f"--selector=pgwarden.dev/owner-uid={uid},pgwarden.dev/operation=restore")
 
     broken.until("restorerequest", "imageless", gone)

@@ -36,6 +36,11 @@ def done(workplace: Workplace, kind: str, name: str, uid: str) -> Callable[[], b
     return lambda: workplace.ready(kind, name) and buried(workplace, uid)
 
 
+def reported(workplace: Workplace, name: str) -> bool:
+    """Whether the incident report of a restore is where it belongs."""
+    return bool(workplace.get("RestoreRequest", name)["status"].get("report", {}).get("complete"))
+
+
 def one_job_one_pod_one_attempt(workplace: Workplace, kind: str, name: str, uid: str) -> dict[str, Any]:
     """Asserts that nothing ran twice; returns the object."""
     body = workplace.get(kind, name)
@@ -73,11 +78,14 @@ def test_a_restore_makes_one_instance_whenever_the_operator_is_killed(
     workplace: Workplace, proxy: ApiProxy, backed_up: str
 ) -> None:
     uid = workplace.restore("restored", backed_up)
-    killed = kill_after_each_write(workplace, proxy, done(workplace, "RestoreRequest", "restored", uid))
-    assert killed >= 6
+    finished = done(workplace, "RestoreRequest", "restored", uid)
+    killed = kill_after_each_write(workplace, proxy, lambda: finished() and reported(workplace, "restored"))
+    assert killed >= 9
     body = workplace.get("RestoreRequest", "restored")
     assert [attempt["number"] for attempt in body["status"]["attempts"]] == [1]
-    for kind in ("Job", "StatefulSet", "Secret", "Service"):
+    for kind in ("StatefulSet", "Secret", "Service", "ConfigMap"):
         assert len(workplace.owned(kind, uid)) == 1, kind
+    operations = sorted(job["metadata"]["labels"]["pgwarden.dev/operation"] for job in workplace.owned("Job", uid))
+    assert operations == ["file-report", "restore"]
     # Asked with the password in the Secret: the one that was made first, whoever came later.
     assert workplace.restored_psql("SELECT count(*) FROM kept", "restored") == "1000"

@@ -74,9 +74,11 @@ def used(workplace: Workplace) -> set[Use]:
 
 
 def granted() -> set[Use]:
-    """What the table of types, of which the chart's roles are made, lists; a subresource counts as its resource."""
-    uses = {(verb, type_.plural) for type_ in ALL for verb in type_.verbs}
-    return uses | {(verb, type_.plural) for type_ in ALL for _, verbs in type_.subresources for verb in verbs}
+    """What the table of types, of which the chart's roles are made, lists; a subresource counts as its resource. Not
+    what goes with the chart's admission policy, which is not installed here."""
+    types = [type_ for type_ in ALL if not type_.admission_only]
+    uses = {(verb, type_.plural) for type_ in types for verb in type_.verbs}
+    return uses | {(verb, type_.plural) for type_ in types for _, verbs in type_.subresources for verb in verbs}
 
 
 def main_job(workplace: Workplace, backed_up: str) -> None:

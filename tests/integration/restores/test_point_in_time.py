@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -13,13 +14,14 @@ from typing import Any
 import pyrage
 import pytest
 
+from pgwarden.api.wal import format_lsn, parse_lsn, segment_name
 from pgwarden.jobs.files import StoreLocation
 from pgwarden.jobs.task import Result
 from pgwarden.restores.contract import TargetPoint
 from tests.support.postgres import PostgresServer, give_to_server_user, new_folder, owned_folder, postgres_server
 from tests.support.restore_pod import RestorePod
 from tests.support.stored_backup import claim, store_backup
-from tests.support.wal_archive import WALArchive
+from tests.support.wal_archive import SEGMENT, WALArchive
 
 Settings = {"max_wal_size": "1GB", "wal_keep_size": "1GB", "max_connections": "40"}
 
@@ -40,6 +42,10 @@ class History:
     positions: dict[int, str] = field(default_factory=dict)
     xids: dict[int, str] = field(default_factory=dict)
     """Event -> the transaction that wrote it."""
+    committed: dict[int, datetime] = field(default_factory=dict)
+    """Event -> when that committed, as its commit record says."""
+    commits: dict[int, str] = field(default_factory=dict)
+    """Event -> the position of that record."""
 
 
 def write_event(history: History, archive: WALArchive, number: int, *, filler: int = 0) -> None:
@@ -83,8 +89,29 @@ def lived(major: int) -> Iterator[History]:
         write_event(history, archive, 6)
         server.execute("CHECKPOINT")
         archive.note_moment()
+        note_commit(history, server, 4)
         yield history
     shutil.rmtree(folder)
+
+
+def note_commit(history: History, server: PostgresServer, number: int) -> None:
+    """When an event was committed, and where its record begins: from the WAL itself."""
+    begin, end = (parse_lsn(history.positions[each]) for each in (number - 1, number))
+    told = server.tool(
+        "pg_waldump",
+        f"--path={server.data / 'pg_wal'}",
+        f"--start={format_lsn(begin)}",
+        f"--end={format_lsn(end)}",
+        f"--xid={history.xids[number]}",
+        "--rmgr=Transaction",
+        # Else it takes the length of segments from any file there, also from one that was not written to yet.
+        *(segment_name(1, position // SEGMENT, SEGMENT) for position in (begin, end - 1)),
+        environment={"TZ": "UTC"},
+    )
+    found = re.search(r"lsn: ([0-9A-F]+/[0-9A-F]+), .* desc: COMMIT (\S+ \S+) UTC", told)
+    assert found, told
+    history.commits[number] = format_lsn(parse_lsn(found[1]))
+    history.committed[number] = datetime.fromisoformat(f"{found[2]}+00:00")
 
 
 NewPod = Callable[..., RestorePod]
@@ -156,6 +183,25 @@ def test_a_position_brings_back_what_lies_before_it(lived: History, pod_for: New
 
 
 @pytest.mark.parametrize("inclusive", [True, False])
+def test_the_position_of_a_commit_is_restored_or_left_out(lived: History, pod_for: NewPod, inclusive: bool) -> None:
+    pod = pod_for(lived, lsn=lived.commits[4], inclusive=inclusive)
+    assert events_after(pod) == ([1, 2, 3, 4] if inclusive else [1, 2, 3])
+
+
+@pytest.mark.parametrize("inclusive", [True, False])
+def test_the_time_of_a_commit_is_restored_or_left_out(lived: History, pod_for: NewPod, inclusive: bool) -> None:
+    pod = pod_for(lived, time=lived.committed[4], inclusive=inclusive)
+    assert events_after(pod) == ([1, 2, 3, 4] if inclusive else [1, 2, 3])
+
+
+@pytest.mark.parametrize("inclusive", [True, False])
+def test_a_named_point_and_the_latest_have_nothing_at_them_to_leave_out(
+    lived: History, pod_for: NewPod, inclusive: bool
+) -> None:
+    assert events_after(pod_for(lived, name="before the third", inclusive=inclusive)) == [1, 2]
+
+
+@pytest.mark.parametrize("inclusive", [True, False])
 def test_a_transaction_is_found_from_an_older_backup(lived: History, pod_for: NewPod, inclusive: bool) -> None:
     pod = pod_for(lived, xid=lived.xids[3], inclusive=inclusive)
     assert events_after(pod) == ([1, 2, 3] if inclusive else [1, 2])
@@ -181,16 +227,23 @@ def test_immediate_is_the_end_of_the_newest_backup(lived: History, pod_for: NewP
     assert events_after(pod_for(lived, immediate=True)) == [1, 2, 3]
 
 
-def test_a_transaction_that_never_was_hands_nothing_over(lived: History, pod_for: NewPod) -> None:
-    pod = pod_for(lived, xid="4000000")
+def test_a_transaction_of_before_the_backups_hands_nothing_over(lived: History, pod_for: NewPod) -> None:
+    pod = pod_for(lived, xid="10")
     _, recovered, _ = pod.run()
     assert (recovered.outcome, recovered.reason) == ("Failed", "TargetNotReached"), recovered
     assert not pod.paths.pgdata.exists()
 
 
+def test_a_transaction_that_never_was_is_refused_before_anything_is_fetched(lived: History, pod_for: NewPod) -> None:
+    result = refused(pod_for(lived, xid="4000000"))
+    assert result.reason == "TargetBeyondArchive", result
+    assert "latest recoverable" in result.message
+
+
 def test_a_target_before_the_first_backup_is_refused(lived: History, pod_for: NewPod) -> None:
     result = refused(pod_for(lived, time=lived.times[1] - timedelta(hours=1)))
     assert result.reason == "TargetBeforeFirstBackup", result
+    assert "the first recoverable moment after it is" in result.message
 
 
 def test_a_target_beyond_the_archive_is_refused_and_the_latest_is_named(lived: History, pod_for: NewPod) -> None:

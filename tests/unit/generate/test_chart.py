@@ -133,6 +133,23 @@ def test_releases_of_one_name_in_two_namespaces_share_no_cluster_wide_name() -> 
     assert names[0].isdisjoint(names[1])
 
 
+def test_who_asks_for_a_restore_is_compared_only_where_that_is_wanted() -> None:
+    assert not of_kind(render(), "ValidatingAdmissionPolicy")
+    assert configuration(render()).requester_policy == ""
+    manifests = render("--set", "admission.requestedBy=true", "--set", "watch.namespaces={one}")
+    (policy,) = of_kind(manifests, "ValidatingAdmissionPolicy")
+    (binding,) = of_kind(manifests, "ValidatingAdmissionPolicyBinding")
+    name = configuration(manifests).requester_policy
+    assert policy["metadata"]["name"] == binding["metadata"]["name"] == binding["spec"]["policyName"] == name
+    assert binding["spec"]["validationActions"] == ["Deny"]
+    constraints = policy["spec"]["matchConstraints"]
+    assert constraints["resourceRules"][0]["resources"] == ["restorerequests"]
+    assert constraints["namespaceSelector"]["matchExpressions"][0]["values"] == ["one"]
+    (role,) = (each for each in of_kind(manifests, "ClusterRole") if each["metadata"]["name"] == name)
+    assert {rule["resourceNames"][0] for rule in role["rules"]} == {name}
+    assert {verb for rule in role["rules"] for verb in rule["verbs"]} == {"get"}
+
+
 @pytest.mark.parametrize("chart", ["pgwarden", "pgwarden-crds"])
 def test_kinds_and_the_roles_on_them_outlive_the_release(chart: str) -> None:
     manifests = render(chart=ROOT / "charts" / chart)

@@ -18,7 +18,7 @@ def test_the_operator_may_do_what_the_table_lists_and_no_more() -> None:
     document = rules_document()
     granted = {
         (group, resource, verb)
-        for rule in document["watched"] + document["own"]
+        for rule in document["watched"] + document["own"] + document["admission"]
         for group in rule["apiGroups"]
         for resource in rule["resources"]
         for verb in rule["verbs"]

@@ -22,8 +22,8 @@ JUDGED = re.compile(
 # A person's shell has no conditions; an archiver's reasons stand in the message of WALArchiving, beside its state.
 ELSEWHERE = ("cli/", "kube/person.py", "kube/types.py", "archiving/", "postgres/wal_stream.py")
 EVENTS_AND_ENDS = (
-    "AdoptedBefore AlreadyCommitted BackupCommitted BackupStuck ExpiryPlanned ExpiryRefused FirstFull FullLost"
-    " FullTaken LaidOut PrunePlanned ReconcileFailed StoreWritable"
+    "AdoptedBefore AlreadyCommitted BackupCommitted BackupStuck ExpiryPlanned ExpiryRefused FiledBefore FirstFull"
+    " FullLost FullTaken LaidOut PrunePlanned ReconcileFailed StoreWritable"
 )
 KINDS = "ConfigMap StatefulSet"
 STEPS_AND_STATES = "BackOff HandOver MakeHarmless ShutDown StartInstance UnknownKey VerifyFiles"

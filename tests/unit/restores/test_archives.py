@@ -77,6 +77,7 @@ def test_the_newest_archive_that_holds_the_target_is_taken(store: Store, point: 
     found = resolved(store, **point)
     assert (found.archive, found.backup_id) == (archive, "old" if archive == FIRST else "new")
     assert bool(found.passed_over) is (archive == FIRST)
+    assert found.known_until == NOON + 80 * MINUTE, "what the server has come to since, whichever archive is taken"
 
 
 def test_what_lies_between_the_archives_is_refused_with_what_each_of_them_holds(store: Store) -> None:

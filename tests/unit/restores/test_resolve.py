@@ -10,7 +10,7 @@ import pytest
 
 from pgwarden.api.wal import parse_lsn
 from pgwarden.backups.record import BackupRecord
-from pgwarden.catalogue.contents import Catalogue, Moment, Trouble, physical_backup
+from pgwarden.catalogue.contents import Catalogue, Moment, NamedPoint, Trouble, physical_backup
 from pgwarden.catalogue.moments import IndexObject
 from pgwarden.catalogue.timelines import Section, Timeline
 from pgwarden.jobs.errors import TaskError
@@ -109,6 +109,71 @@ def test_what_the_archive_does_not_hold_is_refused(point: dict[str, Any], reason
     with pytest.raises(TaskError) as raised:
         resolve(contents(), TargetPoint(**point))
     assert raised.value.reason == reason
+
+
+@pytest.mark.parametrize(
+    ("point", "beside"),
+    [
+        ({"time": NOON - MINUTE}, ["the first recoverable moment after it is 2026-11-23T12:00:01Z"]),
+        ({"lsn": "0/2000000"}, ["the first recoverable moment after it is 0/3000120 (2026-11-23T12:00:00Z)"]),
+        ({"time": NOON + 1000 * MINUTE}, ["the latest recoverable moment is 2026-11-23T13:51:00Z (0/A000000)"]),
+        ({"lsn": "0/B000000"}, ["the latest recoverable moment is 2026-11-23T13:51:00Z (0/A000000)"]),
+        ({"xid": "4000000"}, ["the next one was 1111", "the latest recoverable moment is 2026-11-23T13:51:00Z"]),
+        ({"latest": True, "timeline": 9}, ["there is something of 1, 2"]),
+    ],
+)
+def test_a_refusal_names_what_can_be_recovered_next_to_it(point: dict[str, Any], beside: list[str]) -> None:
+    with pytest.raises(TaskError) as raised:
+        resolve(contents(), TargetPoint(**point))
+    for each in beside:
+        assert each in raised.value.message
+    assert raised.value.remedy
+
+
+@pytest.mark.parametrize("point", [{"time": NOON + 45 * MINUTE}, {"lsn": "0/6000000"}])
+def test_in_a_gap_the_moments_on_both_sides_are_named(point: dict[str, Any]) -> None:
+    late = backup("late", 65, "0/7000028", "0/7000120")
+    with pytest.raises(TaskError) as raised:
+        resolve(contents(FIRST, late, gap="0/5000000"), TargetPoint(**point))
+    assert raised.value.reason == "WALGap"
+    before, after = ("0/5000000 (", "0/7000120 (") if "lsn" in point else ("", "")
+    assert f"the last recoverable moment before it is {before}2026-11-23T12:32:00Z" in raised.value.message
+    assert f"the first recoverable moment after it is {after}2026-11-23T13:05:00Z" in raised.value.message
+
+
+def test_a_transaction_is_refused_only_where_no_wal_can_hold_it() -> None:
+    """1,111 had no number yet at the last moment that is noted; a MiB of WAL lies behind that."""
+    for xid in ("1111", str(1111 + MIB // 24 - 1)):
+        assert resolve(contents(), TargetPoint(xid=xid)).backup_id == "second"
+    with pytest.raises(TaskError) as raised:
+        resolve(contents(), TargetPoint(xid=str(1111 + MIB // 24)))
+    assert raised.value.reason == "TargetBeyondArchive"
+    without = replace(contents(), moments=())
+    assert resolve(without, TargetPoint(xid="4000000")).backup_id == "first", "nothing tells of numbers"
+
+
+def test_a_restore_point_that_the_archive_knows_is_begun_near_and_its_wal_is_looked_for_first() -> None:
+    def lived(**more: Any) -> Catalogue:
+        at = (parse_lsn("0/6000000"), parse_lsn("0/8000000"), parse_lsn("0/8800000"))
+        named = [
+            NamedPoint(f"p{n}", NOON, 1, position, name) for n, position, name in zip(range(3), at, "abb", strict=True)
+        ]
+        return replace(contents(**more), named=tuple(named))
+
+    assert resolve(lived(), TargetPoint(name="a")).backup_id == "first"
+    assert resolve(lived(), TargetPoint(name="b")).backup_id == "second"
+    assert resolve(lived(), TargetPoint(name="unheard of")).backup_id == "first"
+    with pytest.raises(TaskError) as raised:
+        resolve(lived(gap="0/5000000"), TargetPoint(name="a"))
+    assert raised.value.reason == "WALGap"
+    assert "restore point 'a' (0/6000000)" in raised.value.message
+    assert "the last recoverable moment before it is 0/5000000" in raised.value.message
+
+
+def test_what_the_original_was_known_to_come_to_is_kept_for_the_report() -> None:
+    for point in ({"time": NOON + 10 * MINUTE}, {"immediate": True}, {"latest": True}):
+        assert resolve(contents(), TargetPoint(**point)).known_until == NOON + 111 * MINUTE
+    assert resolve(contents(), TargetPoint(immediate=True), "first").known_until == NOON + 111 * MINUTE
 
 
 def test_a_gap_is_named_and_a_later_backup_leads_over_it() -> None:
