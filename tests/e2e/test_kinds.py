@@ -152,12 +152,12 @@ CHANGES = {
     "the cluster of a backup": (
         thing("DatabaseBackup", backup_spec()),
         backup_spec(clusterRef={"name": "other"}),
-        "cannot be changed, but for suspend, cancel and expire",
+        "cannot be changed, but for suspend, cancel, expire and pinned",
     ),
     "the pod of a backup": (
         thing("DatabaseBackup", backup_spec()),
         backup_spec(jobTemplate={"priorityClassName": "high"}),
-        "cannot be changed, but for suspend, cancel and expire",
+        "cannot be changed, but for suspend, cancel, expire and pinned",
     ),
     "the source of a restore": (
         thing("RestoreRequest", restore_spec()),
