@@ -27,7 +27,8 @@ import psycopg
 from pgwarden.jobs.files import StoreLocation
 from pgwarden.jobs.task import ObjectRef, Payload, Result, Task
 from pgwarden.restores.contract import DrillTask, RecoverTask, RestoreTask, SQLCheck, TargetPoint
-from pgwarden.restores.paths import RestorePaths
+from pgwarden.restores.in_place_contract import Action, InPlaceTask
+from pgwarden.restores.paths import InPlacePaths, RestorePaths
 
 from .postgres import (
     HOST,
@@ -134,6 +135,8 @@ class RestorePod:
     timeout_seconds: int = 60
     silence_seconds: int = 60
     """How long either side of the pod may be silent; tests of that do not wait for the real minute."""
+    replaces: str = ""
+    """In place: the restore token of what lies on the volume."""
     agent_major: int | None = None
     """Major of the tools in the agent's image, where it is not the backup's."""
     folder: Path = field(default_factory=new_folder)
@@ -151,22 +154,35 @@ class RestorePod:
 
     @property
     def paths(self) -> RestorePaths:
+        if self.replaces:
+            return self.in_place
         return RestorePaths(self.volume / "pgdata", self.shared, self.request_uid)
 
-    def start_restore(self) -> Container:
-        return self._start_agent(
-            "restore",
-            (DrillTask if self.drill else RestoreTask)(
-                request_uid=self.request_uid,
-                store=self.store,
-                location=self.location,
-                archive=self.archive,
-                target=self.target,
-                pgdata=str(self.paths.pgdata),
-                shared=str(self.shared),
-                parallel=self.parallel,
-            ),
+    @property
+    def in_place(self) -> InPlacePaths:
+        return InPlacePaths(self.volume / "pgdata", self.shared, self.request_uid)
+
+    @property
+    def task(self) -> RestoreTask:
+        return (DrillTask if self.drill else RestoreTask)(
+            request_uid=self.request_uid,
+            store=self.store,
+            location=self.location,
+            archive=self.archive,
+            target=self.target,
+            pgdata=str(self.paths.pgdata),
+            shared=str(self.shared),
+            parallel=self.parallel,
+            replaces=self.replaces,
         )
+
+    def start_restore(self) -> Container:
+        return self._start_agent("restore", self.task)
+
+    def act(self, action: Action, attempt: int = 1, *, volume_mounted: bool = True) -> Result:
+        """One of the short Jobs of a restore in place, to its end."""
+        task = InPlaceTask(action=action, restore=self.task, volume_mounted=volume_mounted)
+        return self._start_agent("in-place", task, attempt).result()
 
     def start_recover(self) -> Container:
         return self._start_agent(
@@ -180,6 +196,7 @@ class RestorePod:
                 superuser_password_file=str(self.password_file) if self.password_file else None,
                 drill=self.drill,
                 server_start_timeout_seconds=self.timeout_seconds,
+                replaces=self.replaces,
             ),
         )
 
@@ -266,7 +283,7 @@ class RestorePod:
         )
         assert f'"step":"{step}"' in container.log, container.log
 
-    def _start_agent(self, name: str, payload: Payload) -> Container:
+    def _start_agent(self, name: str, payload: Payload, attempt: int = 1) -> Container:
         number = len(self.containers)
         result_file = self.folder / "pod" / f"{name}-{number}.result"
         task_file = self.folder / f"{name}-{number}.task"
@@ -274,6 +291,7 @@ class RestorePod:
             operation=payload.OPERATION,
             nonce=NONCE,
             object=ObjectRef(kind="RestoreRequest", namespace="test", name="restore", uid=self.request_uid),
+            attempt=attempt,
             payload=json.loads(payload.model_dump_json(by_alias=True)),
         )
         task_file.write_text(task.model_dump_json(by_alias=True))

@@ -46,6 +46,7 @@ class Operation(StrEnum):
     RESTORE = "restore"
     RECOVER = "recover"
     DRILL = "drill"
+    IN_PLACE = "in-place"
     CATALOGUE = "catalogue"
     LOGICAL_BACKUP = "logical-backup"
     FILE_REPORT = "file-report"

@@ -206,17 +206,22 @@ def invalid_indexes(connection: Connection) -> list[str]:
     return [str(name) for (name,) in rows]
 
 
+def subscriptions(connection: Connection) -> list[str]:
+    """Names of this database's subscriptions."""
+    rows = connection.execute(
+        "SELECT s.subname FROM pg_subscription s JOIN pg_database d ON d.oid = s.subdbid "
+        "WHERE d.datname = current_database() ORDER BY s.subname"
+    )
+    return [str(name) for (name,) in rows]
+
+
 def disable_subscriptions(connection: Connection) -> list[str]:
     """Disables this database's subscriptions and takes their slots from them; returns their names.
 
     A copy that is subscribed consumes the stream of the publisher's slot, and the real subscriber loses rows. The slot
     is taken away so that dropping the subscription in the copy doesn't drop it at the publisher.
     """
-    rows = connection.execute(
-        "SELECT s.subname FROM pg_subscription s JOIN pg_database d ON d.oid = s.subdbid "
-        "WHERE d.datname = current_database() ORDER BY s.subname"
-    )
-    names = [str(name) for (name,) in rows]
+    names = subscriptions(connection)
     for name in names:
         connection.execute(sql.SQL("ALTER SUBSCRIPTION {} DISABLE").format(sql.Identifier(name)))
         connection.execute(sql.SQL("ALTER SUBSCRIPTION {} SET (slot_name = NONE)").format(sql.Identifier(name)))

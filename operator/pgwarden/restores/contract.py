@@ -71,6 +71,8 @@ class RestoreTask(Payload):
     pgdata: str = PGDATA
     shared: str = SHARED
     parallel: Annotated[int, Field(ge=1, le=32)] = 4
+    replaces: str = ""
+    """In place: the restore token of the cluster whose data are replaced. Empty for a new instance."""
 
 
 class DrillTask(RestoreTask):
@@ -95,6 +97,8 @@ class RecoverTask(Payload):
     """Looks at every relation with pg_amcheck, and hands nothing over."""
     server_start_timeout_seconds: int = 600
     """How long recovery may make no progress before it is given up."""
+    replaces: str = ""
+    """As in RestoreTask. In place another task hands over, once the operator has seen that nothing else is at work."""
 
 
 class CheckResult(Report):

@@ -35,10 +35,16 @@ class Inspection:
 
 
 def inspect(
-    server: RestoredServer, checks: Sequence[SQLCheck], request_uid: str, password_file: Path | None
+    server: RestoredServer,
+    checks: Sequence[SQLCheck],
+    request_uid: str,
+    password_file: Path | None,
+    *,
+    in_place: bool = False,
 ) -> Inspection:
     """Looks into every database, disables what would reach outside, runs the user's checks, sets the password.
 
+    In place nothing is disabled: these data are the original, and go on with its subscriptions.
     Raises TaskError: NotRecovered, DatabaseNotConnectable, CredentialsMissing.
     """
     with server.connect() as connection:
@@ -56,7 +62,7 @@ def inspect(
         inspection.findings += named("prepared transaction", sql.prepared_transactions(connection))
         for database in databases:
             if database.connectable:
-                inspect_database(server, database.name, inspection)
+                inspect_database(server, database.name, inspection, in_place=in_place)
         inspection.checks.append(
             CheckResult(name="databases", passed=True, detail=f"{len(databases)} databases", built_in=True)
         )
@@ -66,20 +72,24 @@ def inspect(
     return inspection
 
 
-def inspect_database(server: RestoredServer, database: str, inspection: Inspection) -> None:
-    """Disables the database's subscriptions and notes what else may reach outside, or does not work."""
+def inspect_database(server: RestoredServer, database: str, inspection: Inspection, *, in_place: bool) -> None:
+    """Disables the database's subscriptions, unless in place; notes what else may reach outside, or does not work."""
+    subscriptions: tuple[str, Callable[[Connection], list[str]]] = (
+        ("subscription goes on where its publisher is, without what came since the restored moment:", sql.subscriptions)
+        if in_place
+        else ("subscription disabled, its slot left to the original:", sql.disable_subscriptions)
+    )
     with server.connect(database) as connection:
         looks: list[tuple[str, Callable[[Connection], list[str]]]] = [
-            ("subscription disabled, its slot left to the original:", sql.disable_subscriptions),
+            subscriptions,
             ("foreign server, as on the original:", sql.foreign_servers),
             ("invalid index, as on the original:", sql.invalid_indexes),
         ]
         for what, look in looks:
             inspection.findings += named(f"database {database}: {what}", look(connection))
         if jobs := sql.scheduled_jobs(connection):
-            inspection.findings.append(
-                f"database {database}: {jobs} jobs of pg_cron, which is not loaded in the new instance"
-            )
+            fate = "which run again as on the original" if in_place else "which is not loaded in the new instance"
+            inspection.findings.append(f"database {database}: {jobs} jobs of pg_cron, {fate}")
 
 
 def run_checks(

@@ -11,6 +11,12 @@ Beside PGDATA, never beneath it, and on the same file system, so that the finish
                      inputs/<n>/  the backups of a chain, the full first, until they are combined
                      data/        PGDATA until it is renamed in
                      wal/         the WAL that came with the backup, until recovery is done
+
+In place the folder of the work carries the request's key too, because an earlier restore may have left its own, and
+the old directory stays where it is until the last step (old_data.py):
+
+    <pgdata>.restore-<key>/...
+    <pgdata>.before-<key>/        the old directory, afterwards
 """
 
 from __future__ import annotations
@@ -19,6 +25,8 @@ import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
+
+GUARD_MARK = ".pgwarden-"
 
 
 class BackupPlace(Protocol):
@@ -93,10 +101,18 @@ class RestorePaths:
         return self.work / "wal"
 
     @property
+    def key(self) -> str:
+        """Keeps what is this request's apart from what an earlier restore left."""
+        return hashlib.sha256(self.request_uid.encode()).hexdigest()[:8]
+
+    @property
+    def all_tablespaces(self) -> Path:
+        return self.pgdata.with_name(f"{self.pgdata.name}.tablespaces")
+
+    @property
     def tablespaces(self) -> Path:
-        """Folder of this request's tablespaces; the key keeps it apart from what an earlier restore left."""
-        key = hashlib.sha256(self.request_uid.encode()).hexdigest()[:8]
-        return self.pgdata.with_name(f"{self.pgdata.name}.tablespaces") / key
+        """Folder of this request's tablespaces."""
+        return self.all_tablespaces / self.key
 
     def tablespace(self, oid: int) -> Path:
         return self.tablespaces / str(oid)
@@ -122,3 +138,27 @@ class RestorePaths:
     def server_config(self) -> Path:
         """Folder of the configuration the server recovers with."""
         return self.shared / "server"
+
+
+@dataclass(frozen=True)
+class InPlacePaths(RestorePaths):
+    """The paths of a request that replaces the data of a server."""
+
+    @property
+    def work(self) -> Path:
+        return self.pgdata.with_name(f"{self.pgdata.name}.restore-{self.key}")
+
+    @property
+    def before(self) -> Path:
+        """The old data directory, once the restored one is in its place."""
+        return self.pgdata.with_name(f"{self.pgdata.name}.before-{self.key}")
+
+    @property
+    def guard_suffix(self) -> str:
+        """What the name of pg_control ends in while PostgreSQL must not start."""
+        return f"{GUARD_MARK}{self.key}"
+
+    @property
+    def replaced(self) -> Path:
+        """What is known of the old data directory."""
+        return self.work / "replaced.json"

@@ -14,8 +14,8 @@ from pgwarden.restores.archived_wal import ArchivedWAL, list_wal, put_histories,
 from pgwarden.restores.configuration import FINAL_HBA, FINAL_IDENT, final_configuration
 from pgwarden.restores.contract import CheckResult, RecoverReport, RecoverTask, Resolved
 from pgwarden.restores.durable import sync_path, write_durably
+from pgwarden.restores.in_place_volume import InPlaceVolume, volume_of
 from pgwarden.restores.inspection import Inspection, inspect
-from pgwarden.restores.paths import RestorePaths
 from pgwarden.restores.progress import AMCHECK
 from pgwarden.restores.recovery import (
     RecoveryEnd,
@@ -47,8 +47,8 @@ def run(task: RecoverTask, context: AgentContext) -> Done:
 
     The server container is told to stop whatever happens. Raises TaskError; the reasons stand in docs/restore.md.
     """
-    paths = RestorePaths(Path(task.pgdata), Path(task.shared), task.request_uid)
-    volume = RestoreVolume(paths)
+    volume = volume_of(task)
+    paths = volume.paths
     server = RecoveryServer(paths.shared, context)
     with server.attended(), volume.held():
         marker = volume.marker()
@@ -105,8 +105,12 @@ class Recovery:
         if self.task.drill:
             report.steps = self.steps.reports
             return done(report)
-        with self.steps.step("HandOver"):
-            self.write_final_configuration(inspection, report)
+        if isinstance(self.volume, InPlaceVolume):
+            with self.steps.step("Configure"):
+                self.steps.detail = self.volume.take_over_configuration()
+        else:
+            with self.steps.step("HandOver"):
+                self.write_final_configuration(inspection, report)
         report.steps = self.steps.reports
         checked = self.marker.model_copy(update={"state": State.CHECKED, "recovered": report})
         self.volume.write(checked)
@@ -157,7 +161,10 @@ class Recovery:
         plan = wal_plan(resolved, self.record, carried, pieces)
         queue = WALQueue(self.paths.wal_queue, self.paths.wal, plan)
         queue.open()
-        put_histories(read_histories(store, resolved.archive), queue.coming, queue.present)
+        histories = read_histories(store, resolved.archive)
+        if isinstance(self.volume, InPlaceVolume):
+            histories = self.volume.taken_timelines(resolved.timeline) | histories
+        put_histories(histories, queue.coming, queue.present)
         identities = read_identities(Path(self.task.store.identity_file)) if self.task.store.identity_file else []
         source = ArchivedWAL(store, resolved.archive, identities, plan, queue.coming, queue.present)
         queue.source = source
@@ -174,6 +181,7 @@ class Recovery:
             self.task.checks,
             self.task.request_uid,
             Path(password_file) if password_file else None,
+            in_place=bool(self.task.replaces),
         )
         if inspection.system_identifier != self.record.system_identifier:
             raise TaskError(
@@ -263,8 +271,8 @@ class Recovery:
 
 
 def hand_over(volume: RestoreVolume, marker: Marker, report: RecoverReport, *, repeated: bool = False) -> Done:
-    """Renames the directory in and says so on the volume; both can be repeated."""
-    if marker.state is not State.DONE:
+    """Renames the directory in, unless another task does so, and says so on the volume; both can be repeated."""
+    if volume.RENAMES_IN and marker.state is not State.DONE:
         volume.rename_in()
         volume.write(marker.model_copy(update={"state": State.DONE}))
     return done(report.model_copy(update={"repeated": repeated}))

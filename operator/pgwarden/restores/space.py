@@ -19,6 +19,11 @@ REMEDY = (
     " larger volume (spec.target.drill.storage.size), in a new RestoreRequest."
 )
 
+REMEDY_IN_PLACE = (
+    "The old data are kept beside the restored ones. Enlarge the claim, or delete what an earlier restore kept (kubectl"
+    " pgwarden restore discard-old); or restore into a new instance."
+)
+
 
 @dataclass(frozen=True)
 class Room:
@@ -52,19 +57,19 @@ def free_room(folder: Path) -> Room:
     return Room(numbers.f_bavail * numbers.f_frsize, numbers.f_favail if numbers.f_files else 1 << 62)
 
 
-def check_room(backup_id: str, needed: Room, free: Room) -> None:
+def check_room(backup_id: str, needed: Room, free: Room, remedy: str = REMEDY) -> None:
     """Raises TaskError with reason VolumeTooSmall when the backup cannot fit. Pure."""
     if free.bytes < needed.bytes:
         raise TaskError(
             "VolumeTooSmall",
             f"backup {backup_id} needs {human_bytes(needed.bytes)} on the data volume, which has"
             f" {human_bytes(free.bytes)} free",
-            remedy=REMEDY,
+            remedy=remedy,
         )
     if free.files < needed.files:
         raise TaskError(
             "VolumeTooSmall",
             f"backup {backup_id} has {needed.files} files, and the file system of the data volume has inodes for "
             f"{free.files} more",
-            remedy=f"{REMEDY} File systems with a fixed number of inodes get more of them with more bytes.",
+            remedy=f"{remedy} File systems with a fixed number of inodes get more of them with more bytes.",
         )

@@ -22,11 +22,12 @@ from pgwarden.restores.contract import DrillTask, Resolved, RestoreReport, Resto
 from pgwarden.restores.durable import sync_path, write_at_once, write_durably
 from pgwarden.restores.fetch import Fetch, Part
 from pgwarden.restores.harmless import link_tablespaces, make_harmless
+from pgwarden.restores.in_place_volume import InPlaceVolume, volume_of
 from pgwarden.restores.paths import RestorePaths
 from pgwarden.restores.patience import patiently
 from pgwarden.restores.resolve import archive_of, end_of_backup, resolve
 from pgwarden.restores.server import HANDSHAKE_FILES, SILENCE_SECONDS
-from pgwarden.restores.space import check_room, free_room, needed_room
+from pgwarden.restores.space import REMEDY, REMEDY_IN_PLACE, check_room, free_room, needed_room
 from pgwarden.restores.steps import Steps
 from pgwarden.restores.verify import read_control_data, sync_to_disk, verify_backup
 from pgwarden.restores.volume import Marker, RestoreVolume, State
@@ -50,8 +51,8 @@ def run(task: RestoreTask, context: AgentContext) -> Done:
 
     Raises TaskError; the reasons stand in docs/restore.md.
     """
-    paths = RestorePaths(Path(task.pgdata), Path(task.shared), task.request_uid)
-    volume = RestoreVolume(paths)
+    volume = volume_of(task)
+    paths = volume.paths
     with volume.held():
         marker = volume.marker()
         if marker is not None and marker.restored is not None:
@@ -102,9 +103,13 @@ def lay_out(
         )
         volume.clear()
         records = [each for each, _ in chain]
-        check_room(resolved.backup_id, needed_room(records, shared=shares_files(major)), free_room(paths.work))
+        remedy = REMEDY_IN_PLACE if task.replaces else REMEDY
+        check_room(resolved.backup_id, needed_room(records, shared=shares_files(major)), free_room(paths.work), remedy)
         write_scripts(paths, major)
         write_durably(paths.record, chain[-1][1])
+    if isinstance(volume, InPlaceVolume):
+        with steps.step("KeepOld"):
+            steps.detail = volume.keep_old(task.replaces, major, context)
     with steps.step("Fetch"):
         fetch = Fetch(store, parts_of(resolved, records, paths), identities, context)
         fetch.write_manifests()

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
+from typing import ClassVar
 
 from pydantic import ValidationError
 
@@ -34,6 +35,8 @@ class State(StrEnum):
     """Recovered, checked and shut down, with its final configuration: to be renamed in, if it isn't yet."""
     DONE = "Done"
     """Renamed in. Never touched again."""
+    PUT_BACK = "PutBack"
+    """In place: given up, and the old data are as they were. No attempt begins again."""
 
 
 class Marker(ReportModel):
@@ -55,6 +58,9 @@ class Marker(ReportModel):
 
 class RestoreVolume:
     """The folders of one request's restore, held by one attempt."""
+
+    RENAMES_IN: ClassVar[bool] = True
+    """Whether the attempt that recovers also hands over."""
 
     def __init__(self, paths: RestorePaths) -> None:
         self.paths = paths
@@ -111,6 +117,12 @@ class RestoreVolume:
                 f"the data volume holds the restore of another RestoreRequest (UID {marker.request_uid}, "
                 f"{marker.state}); this one is {self.paths.request_uid}",
                 remedy=NEW_CLAIM,
+            )
+        if marker.state is State.PUT_BACK:
+            raise TaskError(
+                "PutBack",
+                f"this restore was given up, and {self.paths.pgdata} is as it was before it",
+                remedy="Make a new RestoreRequest.",
             )
         return marker
 

@@ -167,6 +167,11 @@ def pin_object(location: str, number: int, *, pinned: bool) -> str:
     return join(location, PINS_FOLDER, f"{number:04d}-{'pinned' if pinned else 'unpinned'}.json")
 
 
+def begun_object(archive: str, request_uid: str) -> str:
+    """Says that the RestoreRequest with that UID has begun to replace the data of the server."""
+    return join(archive, RESTORES_FOLDER, request_uid, "begun.json")
+
+
 def checkpoint_object(archive: str, number: int) -> str:
     """What was known of the archived WAL, the `number`th time it was written down."""
     return join(archive, CATALOGUE_FOLDER, f"{number:010d}.json")
