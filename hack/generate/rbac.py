@@ -18,14 +18,18 @@ WRITE = ["create", "update", "patch", "delete", "deletecollection"]
 def rules_document() -> dict[str, list[Rule]]:
     """What the chart's roles hold, by role.
 
-    `watched`: the operator in every namespace it watches; `own`: in its own namespace; `admission`: on the admission
-    policy that the chart brings, where it does; `view`, `edit` and `restorer`: people. A restore replaces data, so
-    `edit` may not ask for one: only `restorer`, which nothing aggregates, may.
+    `watched`: the operator in every namespace it watches; `inPlace`: there as well, where restores in place are
+    enabled; `own`: in its own namespace; `admission`: on the admission policy that the chart brings, where it does;
+    `view`, `edit` and `restorer`: people. A restore replaces data, so `edit` may not ask for one: only `restorer`,
+    which nothing aggregates, may.
     """
     kinds = [resource.INFO.plural for resource in OWN_KINDS]
     restores = [RestoreRequest.INFO.plural]
     return {
         "watched": operator_rules(kind for kind in ALL if not kind.operator_namespace_only and not kind.admission_only),
+        "inPlace": [
+            rule([kind.plural], sorted(kind.in_place_verbs), kind.group) for kind in ALL if kind.in_place_verbs
+        ],
         "own": operator_rules(kind for kind in ALL if kind.operator_namespace_only),
         "admission": operator_rules(kind for kind in ALL if kind.admission_only),
         "view": [rule(kinds, READ)],
@@ -58,7 +62,8 @@ def operator_rules(kinds: Iterable[ResourceType]) -> list[Rule]:
     """One rule for each kind, and one for each of its subresources."""
     result = []
     for kind in kinds:
-        result.append(rule([kind.plural], sorted(kind.verbs), kind.group))
+        if kind.verbs:
+            result.append(rule([kind.plural], sorted(kind.verbs), kind.group))
         for subresource, verbs in kind.subresources:
             result.append(rule([f"{kind.plural}/{subresource}"], sorted(verbs), kind.group))
     return result

@@ -34,6 +34,8 @@ class ApiServer:
             return 200, {"metadata": {}, "items": [made for (kind, _), made in self.objects.items() if kind == plural]}
         if plural == "secrets":
             return 200, {"metadata": {}, "data": dict.fromkeys(("identity", "hmac"), "eA==")}
+        if asked.method == "GET" and not name:
+            return 200, {"items": [each for (kept, _), each in self.objects.items() if kept == plural]}
         if (plural, name) not in self.objects:
             return refusal(404, "NotFound")
         if asked.method == "DELETE":
@@ -44,6 +46,8 @@ class ApiServer:
             edited = changed["spec"] != (found.get("spec") or {})
             generation = found["metadata"].get("generation", 1) + edited
             metadata = {**found["metadata"], "generation": generation}
+            if "annotations" in asked.body.get("metadata", {}):
+                metadata["annotations"] = merged(metadata.get("annotations", {}), asked.body["metadata"]["annotations"])
             return 200, self.keep(plural, name, {**found, **changed, "metadata": metadata})
         return 200, self.objects[plural, name]
 
@@ -56,11 +60,13 @@ class ApiServer:
 
 
 def merged(found: Body, patch: Body) -> Body:
-    """What a JSON merge patch (RFC 7396) makes of an object."""
-    kept = {key: value for key, value in {**found, **patch}.items() if value is not None}
-    return {
-        key: merged(found[key], patch[key])
-        if key in patch and isinstance(value, dict) and isinstance(found.get(key), dict)
-        else value
-        for key, value in kept.items()
-    }
+    """A JSON merge patch (RFC 7396) laid over an object."""
+    result = dict(found)
+    for key, value in patch.items():
+        if value is None:
+            result.pop(key, None)
+        elif isinstance(value, dict):
+            result[key] = merged(result[key] if isinstance(result.get(key), dict) else {}, value)
+        else:
+            result[key] = value
+    return result

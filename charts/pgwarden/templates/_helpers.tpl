@@ -93,6 +93,7 @@ serviceAccounts: {{ toJson .Values.jobServiceAccounts }}
 {{- if .Values.admission.requestedBy }}
 requesterPolicy: {{ include "pgwarden.requesterPolicy" . }}
 {{- end }}
+inPlaceRestores: {{ .Values.restore.inPlace.enabled }}
 storeProbeInterval: {{ .Values.intervals.storeProbe }}
 monitorInterval: {{ .Values.intervals.monitor }}
 resyncInterval: {{ .Values.intervals.resync }}

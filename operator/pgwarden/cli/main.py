@@ -19,7 +19,7 @@ from pgwarden.jobs.errors import TaskError
 VERBS = {
     "migrate": ("pgwarden.cli.migrate", "Bring a database's schema to a version, or look where it stands."),
     "backup": ("pgwarden.cli.backup", "List, show, check, import and take backups."),
-    "restore": ("pgwarden.cli.restore", "See what can be recovered, make drills, follow restores."),
+    "restore": ("pgwarden.cli.restore", "See what can be recovered, make drills, follow restores, discard old data."),
     "agent": ("pgwarden.cli.agent", "Carry out one task inside a Job's pod."),
     "operator": ("pgwarden.cli.operator", "Watch pgwarden's objects and start Jobs for them."),
     "archive-wal": ("pgwarden.cli.archive_wal", "Stream the WAL of one cluster into a store."),

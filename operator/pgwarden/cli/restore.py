@@ -1,4 +1,4 @@
-"""`pgwarden restore points|list|show|report|drill`: what can be recovered, restores and their reports, and drills."""
+"""`pgwarden restore points|list|show|report|drill|discard-old`: what can be recovered, restores, reports, drills."""
 
 from __future__ import annotations
 
@@ -95,6 +95,23 @@ def drill(
     request = restore_drill.drill_now(namespace, wish, timeout, wait=wait, tell=tell)
     good = restore_drill.show_outcome(request, as_json=json, ended=wait)
     if wait and not good:
+        raise typer.Exit(FAILED)
+
+
+@app.command("discard-old")
+def discard_old(
+    name: Annotated[str, typer.Argument(help="RestoreRequest of a finished restore in place.")],
+    namespace: Annotated[
+        str | None, typer.Option("--namespace", "-n", help="Namespace; by default the kubeconfig's.")
+    ] = None,
+    timeout: Annotated[float, typer.Option(help="Seconds to wait.")] = 3600,
+) -> None:
+    """Deletes the data that a restore in place has replaced; ends with 1 when that failed."""
+    from pgwarden.cli import restore_discard
+
+    gone, said = restore_discard.discard(namespace, name, timeout)
+    print(said)
+    if not gone:
         raise typer.Exit(FAILED)
 
 

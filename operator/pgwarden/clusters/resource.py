@@ -87,6 +87,26 @@ class WorkloadReference(Model):
     """Name of the workload."""
     container: LabelName = "postgres"
     """Container in which PostgreSQL runs."""
+    data_directory: Annotated[str | None, Field(max_length=253, pattern=r"^(/[-A-Za-z0-9_.]+)+$")] = None
+    """PGDATA as that container sees it; a restore in place needs it. Without it the container's variable PGDATA."""
+
+
+class DependentKind(StrEnum):
+    DEPLOYMENT = "Deployment"
+    STATEFUL_SET = "StatefulSet"
+    CRON_JOB = "CronJob"
+
+
+class Dependent(Model):
+    """A workload that uses the cluster: stopped before its data are replaced, and started again afterwards."""
+
+    kind: DependentKind = DependentKind.DEPLOYMENT
+    """Kind of the workload."""
+    name: ObjectName
+    """Name of the workload."""
+    namespace: LabelName | None = None
+    """Its namespace, where it is another one: there it must carry the annotation pgwarden.dev/stopped-for, with the
+    value <namespace>/<name of the DatabaseCluster>."""
 
 
 class DatabaseClusterSpec(Model):
@@ -111,6 +131,8 @@ class DatabaseClusterSpec(Model):
     image of workloadRef serves."""
     workload_ref: WorkloadReference | None = None
     """The workload that holds the data, when it runs in this namespace."""
+    dependent_services: Annotated[list[Dependent], Field(max_length=32)] = Field(default_factory=list)
+    """Workloads that use the cluster. A restore in place stops them before it begins, and starts them again."""
     suspend: bool = False
     """Stops new work on this cluster; what runs goes on."""
 

@@ -9,18 +9,22 @@ from collections.abc import Iterable
 
 from pgwarden.jobs.task import Operation
 
+# While a cluster's data are replaced nothing else may work on it. Only restores in place carry its system identifier.
+REPLACING = frozenset({Operation.RESTORE, Operation.IN_PLACE})
 EXCLUDES: dict[Operation, frozenset[Operation]] = {
     # Two runners would only wait for each other's advisory lock, each holding a connection and a Job.
     # They are kept apart per database by that lock, so migrations of two databases do run together.
-    Operation.MIGRATE: frozenset(),
+    Operation.MIGRATE: REPLACING,
     # Two base backups at once double the read load and finish no earlier.
-    Operation.BACKUP: frozenset({Operation.BACKUP}),
+    Operation.BACKUP: frozenset({Operation.BACKUP}) | REPLACING,
     # Dumps only read, as any query does; two at once would hold two sets of old snapshots for no gain.
-    Operation.LOGICAL_BACKUP: frozenset({Operation.LOGICAL_BACKUP}),
+    Operation.LOGICAL_BACKUP: frozenset({Operation.LOGICAL_BACKUP}) | REPLACING,
     # A restore into a new instance touches nothing of the old one.
     Operation.RESTORE: frozenset(),
     # Nor does a drill; two at once would each measure how long a restore takes beside another one.
     Operation.DRILL: frozenset({Operation.DRILL}),
+    # The server is about to be stopped: what works on it ends first, in its own time.
+    Operation.IN_PLACE: frozenset({Operation.MIGRATE, Operation.BACKUP, Operation.LOGICAL_BACKUP}),
     Operation.PROBE_STORE: frozenset(),
     # One small object in the store.
     Operation.FILE_REPORT: frozenset(),

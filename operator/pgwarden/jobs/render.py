@@ -92,7 +92,10 @@ class JobRequest:
     image_pull_secrets: tuple[str, ...] = ()
     run_as_user: int = DEFAULT_USER
     run_as_group: int = DEFAULT_USER
-    fs_group: int = DEFAULT_USER
+    fs_group: int | None = DEFAULT_USER
+    """None leaves the volumes' owners alone."""
+    node: str = ""
+    """The only node that the pod may run on; empty for any."""
     volumes: tuple[Manifest, ...] = ()
     mounts: tuple[Manifest, ...] = ()
     other_tasks: dict[str, Task] = field(default_factory=dict)
@@ -144,7 +147,7 @@ def render_job(template: str, request: JobRequest) -> Manifest:
         "node_selector": chosen.node_selector,
         "tolerations": [toleration.to_json() for toleration in chosen.tolerations],
         "priority_class": chosen.priority_class_name,
-        "affinity": beside_the_claim(request.volumes, request.owner.namespace),
+        "affinity": affinity(request),
         "run_as_user": chosen.run_as_user or request.run_as_user,
         "run_as_group": chosen.run_as_group or request.run_as_group,
         "fs_group": chosen.fs_group or request.fs_group,
@@ -194,6 +197,16 @@ def claim_labels(volumes: Sequence[Manifest]) -> dict[str, str]:
         if volume["name"] == "store":
             return {STORE_CLAIM_LABEL: label_value(volume["persistentVolumeClaim"]["claimName"])}
     return {}
+
+
+def affinity(request: JobRequest) -> Manifest | None:
+    """Where the pod has to run, and where it had better run."""
+    beside = beside_the_claim(request.volumes, request.owner.namespace)
+    if not request.node:
+        return beside
+    field_ = {"key": "metadata.name", "operator": "In", "values": [request.node]}
+    terms = {"nodeSelectorTerms": [{"matchFields": [field_]}]}
+    return {**(beside or {}), "nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": terms}}
 
 
 def beside_the_claim(volumes: Sequence[Manifest], namespace: str) -> Manifest | None:

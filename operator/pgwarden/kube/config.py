@@ -39,6 +39,8 @@ class OperatorConfig(ConfigModel):
     image_pull_policy: str = "IfNotPresent"
     image_pull_secrets: list[str] = Field(default_factory=list)
     limits: Limits = Field(default_factory=Limits)
+    in_place_restores: bool = True
+    """Whether the data of running servers may be replaced; without it their workloads cannot be stopped either."""
     service_accounts: list[str] = Field(default_factory=lambda: ["default"])
     """ServiceAccounts that a jobTemplate may name."""
     requester_policy: str = ""

@@ -38,7 +38,7 @@ POLICIES = types.ResourceType(
     "names a cluster, a store and a retention",
 )
 BACKUPS = replace(types.DATABASE_BACKUPS, verbs=types.verbs("get", "list", "create", "patch"))
-RESTORES = replace(types.RESTORE_REQUESTS, verbs=types.verbs("get", "list", "create"))
+RESTORES = replace(types.RESTORE_REQUESTS, verbs=types.verbs("get", "list", "create", "patch"))
 CONFIG_MAPS = replace(types.CONFIG_MAPS, verbs=types.verbs("get"))
 NAMESPACES = types.ResourceType("", "v1", "namespaces", "Namespace", types.verbs("get"), "tells a wrong name from none")
 JOBS = replace(types.JOBS, verbs=types.verbs("get", "create", "delete"))

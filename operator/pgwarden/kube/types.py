@@ -33,6 +33,8 @@ class ResourceType:
     """Whether the verbs are needed in the operator's own namespace only."""
     admission_only: bool = False
     """Whether the verbs are needed where the chart brings an admission policy, on objects of that name."""
+    in_place_verbs: frozenset[str] = frozenset()
+    """Verbs that only restores in place need, which the chart's values can switch off."""
 
     @property
     def api_version(self) -> str:
@@ -53,7 +55,7 @@ class ResourceType:
     def allows(self, verb: str, subresource: str | None = None) -> bool:
         """Whether the table lists this verb."""
         if subresource is None:
-            return verb in self.verbs
+            return verb in self.verbs | self.in_place_verbs
         return any(name == subresource and verb in verbs for name, verbs in self.subresources)
 
 
@@ -166,7 +168,27 @@ STATEFUL_SETS = ResourceType(
     "statefulsets",
     "StatefulSet",
     verbs("get", "create"),
-    "read for the image and user of a cluster's server; created for a restored instance",
+    "read for the image and user of a cluster's server; created for a restored instance; stopped and started again when"
+    " data are replaced",
+    in_place_verbs=verbs("patch"),
+)
+CRON_JOBS = ResourceType(
+    "batch",
+    "v1",
+    "cronjobs",
+    "CronJob",
+    verbs(),
+    "stopped and started again when the data of the cluster that they use are replaced",
+    in_place_verbs=verbs("get", "patch"),
+)
+AUTOSCALERS = ResourceType(
+    "autoscaling",
+    "v2",
+    "horizontalpodautoscalers",
+    "HorizontalPodAutoscaler",
+    verbs(),
+    "whether one would start a server again whose data are being replaced",
+    in_place_verbs=verbs("list"),
 )
 SERVICES = ResourceType(
     "",
@@ -182,7 +204,8 @@ CLAIMS = ResourceType(
     "persistentvolumeclaims",
     "PersistentVolumeClaim",
     verbs("get", "create"),
-    "read to tell a missing claim; created for a restored instance",
+    "read to tell a missing claim; created for a restored instance; marked while its data are replaced",
+    in_place_verbs=verbs("patch"),
 )
 NETWORK_POLICIES = ResourceType(
     "networking.k8s.io",
@@ -225,6 +248,8 @@ ALL: tuple[ResourceType, ...] = (
     LEASES,
     DEPLOYMENTS,
     STATEFUL_SETS,
+    CRON_JOBS,
+    AUTOSCALERS,
     SERVICES,
     CLAIMS,
     NETWORK_POLICIES,

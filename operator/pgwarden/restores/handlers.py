@@ -27,8 +27,10 @@ from pgwarden.kube.secrets import missing
 from pgwarden.kube.types import CLAIMS, RESTORE_REQUESTS, SECRETS, SERVICES, STATEFUL_SETS
 from pgwarden.kube.work import apply, bury_all, observe_job
 from pgwarden.restores.contract import TargetPoint
-from pgwarden.restores.drills import drill_of, is_drill, is_physical, size_unknown, volume_bytes, wants_size
+from pgwarden.restores.drills import is_drill, is_physical, size_unknown, volume_bytes, wants_size
 from pgwarden.restores.filing import concludes, due, report_job
+from pgwarden.restores.in_place import at_rest
+from pgwarden.restores.in_place_handlers import InPlaceRestorer, Sources
 from pgwarden.restores.plan import (
     ObservedRestore,
     RestorePlan,
@@ -75,6 +77,7 @@ class RestoreController:
     def __init__(self, context: OperatorContext) -> None:
         self.context = context
         self.reports = Reporter(context)
+        self.in_place = InPlaceRestorer(context)
 
     async def reconcile(self, key: Key) -> float | None:
         context = self.context
@@ -83,6 +86,8 @@ class RestoreController:
             context.progress.leave(key)
             return None
         request = read(RestoreRequest, body)
+        if request.spec.target.in_place is not None and not at_rest(request):
+            return await self.in_place.reconcile(key, body, request, await self.sources(request, key.namespace))
         if finished(request):
             context.progress.leave(key)
             ended = RestorePlan(status=request.status)
@@ -137,6 +142,12 @@ class RestoreController:
             if not error.namespace_terminating:
                 raise
             return RestorePlan(status=request.status)
+
+    async def sources(self, request: RestoreRequest, namespace: str) -> Sources:
+        """What a restore in place refers to."""
+        found = await self.find(request, namespace)
+        around, obstacle = await self.surroundings(request, found, namespace)
+        return Sources(found.cluster, found.workload, around, obstacle, backup_refusal(found.backup))
 
     async def find(self, request: RestoreRequest, namespace: str) -> Found:
         """What the request refers to."""
@@ -235,9 +246,10 @@ class RestoreController:
 
     def server_image(self, request: RestoreRequest, found: Found) -> str:
         """The image the data are recovered and run in: as asked for, the cluster's, or its workload's."""
-        asked = drill_of(request).image if is_drill(request) else new_instance(request).image
-        if asked:
-            return asked
+        target = request.spec.target
+        asked = target.drill or target.new_instance
+        if asked is not None and asked.image:
+            return asked.image
         cluster = found.cluster
         if cluster is not None and cluster.spec.image:
             return cluster.spec.image

@@ -70,7 +70,7 @@ def preflight(task: InPlaceTask, context: AgentContext) -> Done:
         )
     report.in_store = take_note(task, store, resolved, context)
     if not report.in_store:
-        report.notes.append("the store cannot be written, so it does not tell of this restore")
+        report.notes.append("the store cannot be written from here, so it takes no note of this restore")
     free_ = f" of {human_bytes(report.free_bytes)} that are free" if report.free_bytes is not None else ""
     count = f"{len(resolved.chain)} backups" if len(resolved.chain) > 1 else f"backup {resolved.backup_id}"
     said = f"{resolved.target} can be restored from {count}; it takes {human_bytes(room.bytes)}{free_}"

@@ -106,6 +106,7 @@ class OldData:
                 "AlreadyHandedOver",
                 f"the restored data are in {self.paths.pgdata} already; the old ones are in {self.paths.before}",
                 remedy="To go back to them, make a new RestoreRequest, or rename the two directories by hand.",
+                report={"pgdata": str(self.paths.pgdata), "oldData": str(self.paths.before)},
             )
         if state is OldState.GUARDED:
             self.open(self.paths.pgdata)

@@ -176,8 +176,6 @@ def network_policy(request: RestoreRequest, around: Surroundings) -> Manifest:
     """What the Job's pod may reach: name servers and the store."""
     metadata, drill = request.metadata, is_drill(request)
     operation = Operation.DRILL if drill else Operation.RESTORE
-    store = around.store.spec.s3
-    port = (urlsplit(store.endpoint).port or (443 if store.endpoint.startswith("https") else 80)) if store else None
     return render(
         "restores/networkpolicy.yaml.j2",
         policy_name=job_name(metadata.name, metadata.uid) if drill else f"{new_instance(request).name}-restore",
@@ -185,8 +183,14 @@ def network_policy(request: RestoreRequest, around: Surroundings) -> Manifest:
         labels=owner_labels(request) if drill else shared_values(request)["labels"],
         owner=Owner.of(request).reference(),
         job_selector={OPERATION_LABEL: operation.value, OWNER_UID_LABEL: metadata.uid},
-        store_port=port,
+        store_port=store_port(around.store),
     )
+
+
+def store_port(store: BackupStore) -> int | None:
+    """The port of a bucket's server; None for other stores."""
+    s3 = store.spec.s3
+    return (urlsplit(s3.endpoint).port or (443 if s3.endpoint.startswith("https") else 80)) if s3 else None
 
 
 def instance(request: RestoreRequest, around: Surroundings) -> list[Manifest]:

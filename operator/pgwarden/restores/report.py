@@ -122,7 +122,7 @@ def described(target: RecoveryPoint) -> str:
 def window_lost(request: RestoreRequest) -> str:
     """What the original wrote that the restored data do not hold."""
     status = request.status
-    if status.restored_to is None:
+    if status.restored_to is None or (status.in_place is not None and not status.in_place.handed_over):
         return "nothing was handed over"
     known = status.resolved.known_until if status.resolved is not None else None
     if status.restored_time is None:
@@ -137,7 +137,9 @@ def window_lost(request: RestoreRequest) -> str:
 
 def into(request: RestoreRequest) -> str:
     """What is restored into, for people."""
-    instance = request.spec.target.new_instance
+    instance, in_place = request.spec.target.new_instance, request.spec.target.in_place
+    if in_place is not None:
+        return f"the cluster's own server, in the place of {in_place.replaces} (system identifier and timeline)"
     return f"new instance {instance.name}" if instance is not None else "a scratch volume, as a drill"
 
 

@@ -10,7 +10,8 @@ from pydantic import Field
 
 from pgwarden.api.model import LSN, Column, Identifier, ImageName, KindInfo, Model, Quantity, Resource, Word
 from pgwarden.api.references import JobTemplate, LocalReference, ResourceRequirements, SecretKey, rules
-from pgwarden.api.status import WorkStatus
+from pgwarden.api.status import Attempt, WorkStatus
+from pgwarden.clusters.resource import Dependent
 
 
 class RecoveryPoint(Model):
@@ -102,6 +103,16 @@ class Drill(Model):
     """CPU and memory of the server."""
 
 
+class InPlace(Model):
+    """The data of the cluster's own server are replaced where they lie; the old ones are kept beside them."""
+
+    replaces: Annotated[str, Field(max_length=64, pattern=r"^[0-9]{1,20}-[0-9]{1,10}$")]
+    """What is replaced: restoreToken as it stands in the status of the DatabaseCluster now. A finished restore has
+    another one, so that the same request applied again replaces nothing."""
+    stop: Annotated[list[Dependent], Field(max_length=32)] = Field(default_factory=list)
+    """Workloads to stop meanwhile, beside dependentServices of the DatabaseCluster."""
+
+
 class RestoreTarget(Model):
     """Where to: exactly one of them."""
 
@@ -109,6 +120,8 @@ class RestoreTarget(Model):
     """A new PostgreSQL server side by side with the old one."""
     drill: Drill | None = None
     """Nowhere: it is measured, checked with pg_amcheck as well, and thrown away."""
+    in_place: InPlace | None = None
+    """The cluster's own server, in the place of the data it has."""
 
 
 class RestoreCheck(Model):
@@ -149,8 +162,8 @@ class RestoreRequestSpec(Model):
         Field(
             json_schema_extra=rules(
                 (
-                    "(has(self.newInstance) ? 1 : 0) + (has(self.drill) ? 1 : 0) == 1",
-                    "exactly one target must be given: newInstance or drill",
+                    "(has(self.newInstance) ? 1 : 0) + (has(self.drill) ? 1 : 0) + (has(self.inPlace) ? 1 : 0) == 1",
+                    "exactly one target must be given: newInstance, drill or inPlace",
                 ),
             )
         ),
@@ -172,7 +185,10 @@ class RestoreRequestSpec(Model):
     suspend: bool = False
     """Holds the restore back until this is false."""
     cancel: bool = False
-    """Ends the restore; a finished one stays as it is. What was made for the new instance is left and named."""
+    """Ends the restore; a finished one stays as it is. What was made for a new instance is left and named; in place the
+    old data are put back, unless the restored ones have taken their place already."""
+    discard_old: bool = False
+    """Deletes the old data that a finished restore in place has kept."""
 
 
 class StepState(StrEnum):
@@ -248,6 +264,36 @@ class FiledReport(Model):
     """Whether nothing more is done about it."""
 
 
+Attempts = Annotated[list[Attempt], Field(max_length=16)]
+
+
+class InPlaceStatus(Model):
+    """What a restore in place has done to the cluster's own server, and what it is to do."""
+
+    claim: Word = ""
+    """The claim with the data."""
+    data_directory: Annotated[str, Field(max_length=253)] = ""
+    """The data directory, as the server's container sees it."""
+    preflight: Attempts = Field(default_factory=list)
+    """Jobs that looked whether the restore can succeed, before anything stopped."""
+    hand_over: Attempts = Field(default_factory=list)
+    """Jobs that put the restored data in the place of the old ones."""
+    put_back: Attempts = Field(default_factory=list)
+    """Jobs that put the old data back."""
+    discard: Attempts = Field(default_factory=list)
+    """Jobs that deleted the old data."""
+    stopped: Annotated[list[Annotated[str, Field(max_length=400)]], Field(max_length=64)] = Field(default_factory=list)
+    """Workloads that were stopped."""
+    failure_reason: Word = ""
+    """Why the old data are put back, as one word; empty when they are not."""
+    failure_message: Annotated[str, Field(max_length=1024)] = ""
+    """The same as a sentence."""
+    old_data: Annotated[str, Field(max_length=400)] = ""
+    """Where the old data are kept since the restored ones took their place; empty before, and once they are deleted."""
+    handed_over: bool = False
+    """Whether the restored data are in their place. From then on nothing is put back."""
+
+
 class RestoreRequestStatus(WorkStatus):
     """Where it stands."""
 
@@ -271,8 +317,10 @@ class RestoreRequestStatus(WorkStatus):
     restored_time: datetime | None = None
     """The moment the data are of: the target, the last one that recovery is known to have come to, or when the backup
     ended."""
+    in_place: InPlaceStatus | None = None
+    """Of a restore in place: what was done to the cluster's own server."""
     timeline: int | None = None
-    """Timeline of the new instance."""
+    """Timeline of the restored server."""
     host: Annotated[str, Field(max_length=253)] = ""
     """Where the new instance listens."""
     secret_name: Annotated[str, Field(max_length=253)] = ""
@@ -342,8 +390,8 @@ class RestoreRequest(Resource):
                     " && has(self.checks) == has(oldSelf.checks)"
                     " && (!has(self.checks) || self.checks == oldSelf.checks)"
                     " && self.requestedBy == oldSelf.requestedBy && self.jobTemplate == oldSelf.jobTemplate",
-                    "a RestoreRequest describes one restore and cannot be changed, but for suspend and cancel;"
-                    " make a new one instead",
+                    "a RestoreRequest describes one restore and cannot be changed, but for suspend, cancel and"
+                    " discardOld; make a new one instead",
                 ),
                 ("!oldSelf.cancel || self.cancel", "cancel cannot be taken back; make a new RestoreRequest instead"),
             )

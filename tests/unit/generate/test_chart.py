@@ -94,6 +94,18 @@ def test_every_value_reaches_the_configuration() -> None:
     assert config.images.agent["17"] == "mirror/x/pgwarden/agent:17-0.1.0"
 
 
+def test_without_restores_in_place_no_workload_can_be_stopped() -> None:
+    def patches(*arguments: str) -> set[str]:
+        manifests = render(*arguments)
+        assert configuration(manifests).in_place_restores is (not arguments)
+        rules = [rule for role in of_kind(manifests, "ClusterRole") for rule in role["rules"]]
+        return {name for rule in rules for name in rule["resources"] if "patch" in rule["verbs"]}
+
+    assert patches() - patches("--set", "restore.inPlace.enabled=false") == {
+        "statefulsets", "cronjobs", "persistentvolumeclaims"
+    }  # fmt: skip
+
+
 def test_a_changed_configuration_restarts_the_operator() -> None:
     def annotation(*arguments: str) -> str:
         (deployment,) = of_kind(render(*arguments), "Deployment")

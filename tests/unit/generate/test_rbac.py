@@ -18,12 +18,13 @@ def test_the_operator_may_do_what_the_table_lists_and_no_more() -> None:
     document = rules_document()
     granted = {
         (group, resource, verb)
-        for rule in document["watched"] + document["own"] + document["admission"]
+        for part in ("watched", "inPlace", "own", "admission")
+        for rule in document[part]
         for group in rule["apiGroups"]
         for resource in rule["resources"]
         for verb in rule["verbs"]
     }
-    wanted = {(kind.group, kind.plural, verb) for kind in ALL for verb in kind.verbs} | {
+    wanted = {(kind.group, kind.plural, verb) for kind in ALL for verb in kind.verbs | kind.in_place_verbs} | {
         (kind.group, f"{kind.plural}/{subresource}", verb)
         for kind in ALL
         for subresource, verbs in kind.subresources
@@ -47,6 +48,15 @@ def test_the_operator_cannot_write_the_spec_of_its_own_kinds() -> None:
     for verb in ("create", "delete"):
         may = [kind.INFO.kind for kind in OWN_KINDS if allows(watched, verb, kind.INFO.plural, "pgwarden.dev")]
         assert may == ["DatabaseBackup", "RestoreRequest"]
+
+
+def test_what_stops_workloads_is_a_part_of_its_own() -> None:
+    document = rules_document()
+    for group, resource in (("apps", "statefulsets"), ("batch", "cronjobs"), ("", "persistentvolumeclaims")):
+        assert allows(document["inPlace"], "patch", resource, group)
+        assert not allows(document["watched"], "patch", resource, group)
+    assert not allows(document["watched"], "list", "horizontalpodautoscalers", "autoscaling")
+    assert all(rule["verbs"] for rules in document.values() for rule in rules)
 
 
 def test_the_operator_reads_secrets_by_name_and_never_lists_them() -> None:

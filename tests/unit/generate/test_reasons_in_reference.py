@@ -23,13 +23,17 @@ JUDGED = re.compile(
 ELSEWHERE = ("cli/", "kube/person.py", "kube/types.py", "archiving/", "postgres/wal_stream.py")
 EVENTS_AND_ENDS = (
     "AdoptedBefore AlreadyCommitted BackupCommitted BackupStuck ExpiryPlanned ExpiryRefused FiledBefore FirstFull"
-    " FullLost FullTaken LaidOut PrunePlanned ReconcileFailed StoreWritable"
+    " FullLost FullTaken HandedOver LaidOut PrunePlanned ReconcileFailed StoreWritable"
 )
 KINDS = "ConfigMap StatefulSet"
-STEPS_AND_STATES = "BackOff HandOver MakeHarmless ShutDown StartInstance UnknownKey VerifyFiles"
+STEPS_AND_STATES = (
+    "BackOff DiscardOld HandOver KeepOld MakeHarmless ShutDown StartInstance StartServer StartServices StopServer"
+    " StopServices UnknownKey VerifyFiles"
+)
 OF_OTHERS = (
     "AlreadyExists BearerToken BlobNotFound CSafeLoader DisruptionTarget IfNotPresent InsufficientPrivilege"
-    " InvalidRange KiB MiB NoSuchKey OperationalError PodScheduled ReadWriteOnce SuccessCriteriaMet"
+    " InvalidRange KiB MiB NoSuchKey OperationalError PodScheduled ReadWriteOnce ReadWriteOncePod"
+    " ScaledObject SuccessCriteriaMet"
     " AnyRecord RecordOfSort ReportType ResourceModel WorkStatusType"
 )
 NO_REASONS = set(f"{EVENTS_AND_ENDS} {KINDS} {STEPS_AND_STATES} {OF_OTHERS}".split())

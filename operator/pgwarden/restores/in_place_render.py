@@ -1,0 +1,261 @@
+"""The Jobs of a restore in place. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from pgwarden.api.references import JobTemplate, Toleration
+from pgwarden.jobs.files import StoreLocation
+from pgwarden.jobs.launch import task_of
+from pgwarden.jobs.names import (
+    COMPONENT_LABEL,
+    MANAGED_BY,
+    MANAGED_BY_LABEL,
+    OPERATION_LABEL,
+    OWNER_KIND_LABEL,
+    OWNER_NAME_LABEL,
+    OWNER_UID_LABEL,
+    job_name,
+    label_value,
+)
+from pgwarden.jobs.render import COMMON_MOUNTS, JobRequest, Manifest, Owner, render, render_job
+from pgwarden.restores.contract import SHARED, RecoverTask, RestoreTask, SQLCheck
+from pgwarden.restores.fence import Home
+from pgwarden.restores.in_place_contract import Action, InPlaceTask
+from pgwarden.restores.in_place_look import Stage
+from pgwarden.restores.render import (
+    SCRATCH_MOUNT,
+    SERVER_RESOURCES,
+    SHARED_MEMORY_MOUNT,
+    TEMPORARY_MOUNT,
+    Surroundings,
+    store_port,
+)
+from pgwarden.restores.resource import RestoreRequest
+from pgwarden.stores.access import location, mounts, volumes
+
+ACTIONS = {
+    Stage.HAND_OVER: Action.HAND_OVER,
+    Stage.PUT_BACK: Action.PUT_BACK,
+    Stage.DISCARD: Action.DISCARD_OLD,
+}
+DEFAULT_USER = 999
+"""As in the official image and in Debian's packages in containers."""
+
+
+@dataclass(frozen=True)
+class Agents:
+    """What every Job needs, also one that has nothing to do with the store."""
+
+    cluster: str
+    """Name of the DatabaseCluster."""
+    image: str
+    image_pull_policy: str
+    image_pull_secrets: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Server:
+    """The server whose data are replaced: its own pods say how the restore's pods run."""
+
+    home: Home
+    workload: Manifest
+    """The StatefulSet."""
+    container: str
+    node: str = ""
+    """Where a pod mounts the claim now; empty where none does."""
+    one_pod_only: bool = False
+    """Whether the claim can be mounted by one pod only (ReadWriteOncePod)."""
+
+    @property
+    def pod(self) -> Manifest:
+        spec: Manifest = self.workload["spec"]["template"]["spec"]
+        return spec
+
+    @property
+    def own(self) -> Manifest:
+        """The container with PostgreSQL."""
+        return next((each for each in self.pod["containers"] if each["name"] == self.container), {})
+
+    def identity(self, name: str) -> int | None:
+        """runAsUser or runAsGroup of the container, or of its pod."""
+        for context in (self.own.get("securityContext") or {}, self.pod.get("securityContext") or {}):
+            if context.get(name) is not None:
+                return int(context[name])
+        return None
+
+
+def short_job(
+    request: RestoreRequest, agents: Agents, server: Server, stage: Stage, *, name: str, attempt: int, nonce: str
+) -> Manifest:
+    """The Job that hands over, puts back or discards: it knows nothing of the store. Raises TaskTooLarge."""
+    target = request.spec.target.in_place
+    restore = RestoreTask(
+        request_uid=request.metadata.uid,
+        store=StoreLocation(),
+        pgdata=server.home.data_directory,
+        replaces=target.replaces if target is not None else "",
+    )
+    task = InPlaceTask(action=ACTIONS[stage], restore=restore)
+    return render_job(
+        "jobs/job.yaml.j2",
+        JobRequest(
+            task=task_of(Owner.of(request), task, attempt, nonce),
+            # Beside the server that runs on the claim by then, which only one node may have.
+            node=server.node if stage is Stage.DISCARD else "",
+            volumes=(data_volume(server), {"name": "scratch", "emptyDir": {}}),
+            mounts=({"name": "data", "mountPath": server.home.mount_path}, SCRATCH_MOUNT),
+            **common(request, agents, server, name),
+        ),
+    )
+
+
+def preflight_job(
+    request: RestoreRequest,
+    agents: Agents,
+    around: Surroundings,
+    server: Server,
+    *,
+    name: str,
+    attempt: int,
+    nonce: str,
+) -> Manifest:
+    """The Job that looks whether the restore can succeed, beside the server that works. Raises TaskTooLarge.
+
+    It runs as the server does, so a store on a claim, which belongs to those who back up, is mounted read-only.
+    """
+    mounted = not (server.one_pod_only and server.node)
+    task = InPlaceTask(action=Action.PREFLIGHT, restore=restore_task(request, around, server), volume_mounted=mounted)
+    identity = around.decryption
+    data_mount = {"name": "data", "mountPath": server.home.mount_path}
+    return render_job(
+        "jobs/job.yaml.j2",
+        JobRequest(
+            task=task_of(Owner.of(request), task, attempt, nonce),
+            node=server.node,
+            volumes=(
+                *([data_volume(server)] if mounted else []),
+                {"name": "scratch", "emptyDir": {}},
+                *volumes(around.store, identity=identity, read_only=True, catalogue_key=True),
+            ),
+            mounts=(
+                *([data_mount] if mounted else []),
+                SCRATCH_MOUNT,
+                *mounts(around.store, identity=identity, read_only=True, catalogue_key=True),
+            ),
+            **common(request, agents, server, name),
+        ),
+    )
+
+
+def long_job(
+    request: RestoreRequest,
+    agents: Agents,
+    around: Surroundings,
+    server: Server,
+    *,
+    name: str,
+    attempt: int,
+    nonce: str,
+) -> Manifest:
+    """The Job that lays out, recovers and checks beside the old data. Raises TaskTooLarge."""
+    owner, identity = Owner.of(request), around.decryption
+    first = restore_task(request, around, server)
+    second = RecoverTask(
+        request_uid=request.metadata.uid,
+        store=location(around.store, identity=identity is not None),
+        pgdata=first.pgdata,
+        checks=[SQLCheck.model_validate(check.model_dump()) for check in request.spec.checks],
+        replaces=first.replaces,
+    )
+    data_mount = {"name": "data", "mountPath": server.home.mount_path}
+    fetch_mounts = mounts(around.store, identity=identity, read_only=True, catalogue_key=True)
+    store_mounts = mounts(around.store, identity=identity, read_only=True)
+    return render_job(
+        "restores/job.yaml.j2",
+        JobRequest(
+            task=task_of(owner, first, attempt, nonce),
+            other_tasks={"recover": task_of(owner, second, attempt, nonce)},
+            volumes=(
+                data_volume(server),
+                {"name": "scratch", "emptyDir": {}},
+                {"name": "shared-memory", "emptyDir": {"medium": "Memory"}},
+                *volumes(around.store, identity=identity, read_only=True, catalogue_key=True),
+            ),
+            more={
+                "server_image": around.server_image,
+                "server_script": f"{SHARED}/run-server.sh",
+                "shared": SHARED,
+                # The server is stopped meanwhile: its copy may have what it has.
+                "server_resources": server.own.get("resources") or SERVER_RESOURCES,
+                "server_mounts": [data_mount, SCRATCH_MOUNT, TEMPORARY_MOUNT, SHARED_MEMORY_MOUNT],
+                "restore_mounts": [*COMMON_MOUNTS, data_mount, SCRATCH_MOUNT, *fetch_mounts],
+                "recover_mounts": [*COMMON_MOUNTS, data_mount, SCRATCH_MOUNT, *store_mounts],
+                "recover_task_file": "/pgwarden/task/recover.json",
+            },
+            **common(request, agents, server, name),
+        ),
+    )
+
+
+def before_long_job(request: RestoreRequest, around: Surroundings) -> Manifest:
+    """The NetworkPolicy that must be there before that Job."""
+    metadata = request.metadata
+    return render(
+        "restores/networkpolicy.yaml.j2",
+        policy_name=job_name(metadata.name, "RestoreRequest", metadata.uid, "network"),
+        namespace=metadata.namespace,
+        labels={
+            MANAGED_BY_LABEL: MANAGED_BY,
+            COMPONENT_LABEL: "restore",
+            OWNER_UID_LABEL: metadata.uid,
+            OWNER_KIND_LABEL: "RestoreRequest",
+            OWNER_NAME_LABEL: label_value(metadata.name),
+        },
+        owner=Owner.of(request).reference(),
+        job_selector={OPERATION_LABEL: "restore", OWNER_UID_LABEL: metadata.uid},
+        store_port=store_port(around.store),
+    )
+
+
+def restore_task(request: RestoreRequest, around: Surroundings, server: Server) -> RestoreTask:
+    target = request.spec.target.in_place
+    return RestoreTask(
+        request_uid=request.metadata.uid,
+        store=location(around.store, identity=around.decryption is not None, catalogue_key=True),
+        location=around.location,
+        archive=around.archive,
+        target=around.target,
+        pgdata=server.home.data_directory,
+        replaces=target.replaces if target is not None else "",
+    )
+
+
+def data_volume(server: Server) -> Manifest:
+    return {"name": "data", "persistentVolumeClaim": {"claimName": server.home.claim}}
+
+
+def common(request: RestoreRequest, agents: Agents, server: Server, name: str) -> dict[str, Any]:
+    """What every Job of a restore in place has: it runs as the server does, and where the server may."""
+    user = server.identity("runAsUser") or DEFAULT_USER
+    target = request.spec.target.in_place
+    return {
+        "name": name,
+        "owner": Owner.of(request),
+        "image": agents.image,
+        "template": with_tolerations(request.spec.job_template, server.pod),
+        "cluster": agents.cluster,
+        "system_identifier": target.replaces.partition("-")[0] if target is not None else "",
+        "image_pull_policy": agents.image_pull_policy,
+        "image_pull_secrets": agents.image_pull_secrets,
+        "run_as_user": user,
+        "run_as_group": server.identity("runAsGroup") or user,
+        "fs_group": (server.pod.get("securityContext") or {}).get("fsGroup"),
+    }
+
+
+def with_tolerations(template: JobTemplate, pod: Manifest) -> JobTemplate:
+    """The template with the taints that the server's pod tolerates: its volume may be had on such nodes only."""
+    more = [Toleration.model_validate(each) for each in pod.get("tolerations") or []]
+    return template.model_copy(update={"tolerations": [*template.tolerations, *more]})
