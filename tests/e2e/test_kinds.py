@@ -90,11 +90,11 @@ REFUSED = {
             "RestoreRequest",
             restore_spec(target={"newInstance": {"name": "copy", "storage": {"size": "1Gi"}}, "drill": {}}),
         ),
-        "exactly one target must be given: newInstance or drill",
+        "exactly one target must be given: newInstance, drill or inPlace",
     ),
     "no target": (
         thing("RestoreRequest", restore_spec(target={})),
-        "exactly one target must be given: newInstance or drill",
+        "exactly one target must be given: newInstance, drill or inPlace",
     ),
     "two checks of one name": (
         thing("RestoreRequest", restore_spec(checks=[{"name": "a", "database": "d", "query": "q"}] * 2)),
@@ -162,17 +162,17 @@ CHANGES = {
     "the source of a restore": (
         thing("RestoreRequest", restore_spec()),
         restore_spec(source={"backupRef": {"name": "other"}}),
-        "cannot be changed, but for suspend and cancel",
+        "cannot be changed, but for suspend, cancel and discardOld",
     ),
     "an identity added to a restore": (
         thing("RestoreRequest", restore_spec()),
         restore_spec(identity={"name": "key", "key": "identity"}),
-        "cannot be changed, but for suspend and cancel",
+        "cannot be changed, but for suspend, cancel and discardOld",
     ),
     "checks taken out of a restore": (
         thing("RestoreRequest", restore_spec(checks=[{"name": "a", "database": "d", "query": "q"}])),
         restore_spec(),
-        "cannot be changed, but for suspend and cancel",
+        "cannot be changed, but for suspend, cancel and discardOld",
     ),
     "a cancellation taken back": (
         thing("RestoreRequest", restore_spec(cancel=True)),
