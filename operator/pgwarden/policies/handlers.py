@@ -28,6 +28,7 @@ from pgwarden.policies.drills import drill_run, is_drill_of
 from pgwarden.policies.judgments import ObservedPolicy
 from pgwarden.policies.looks import look_job, open_attempts
 from pgwarden.policies.lost import without_lost
+from pgwarden.policies.moved import in_its_store
 from pgwarden.policies.plan import PolicyPlan, plan
 from pgwarden.policies.render import backup as backup_of
 from pgwarden.policies.render import drill as drill_of
@@ -73,7 +74,7 @@ class PolicyController:
         if body is None:
             metrics.forget(key)
             return None
-        policy = read(BackupPolicy, body)
+        policy = in_its_store(read(BackupPolicy, body))
         cluster = find(context, DatabaseCluster, key.namespace, policy.spec.cluster_ref.name)
         store = find(context, BackupStore, key.namespace, policy.spec.store_ref.name)
         observed = await self.observe(key, policy, cluster, store)

@@ -51,11 +51,12 @@ def in_words(retention: Retention) -> str:
 
 
 def look_job(policy: BackupPolicy) -> str:
-    """Name of the Job of the look that is due or under way: it changes when one has ended."""
+    """Name of the Job of the look that is due or under way: it changes when one has ended, and with the store."""
     before = policy.status.catalogue or CatalogueStatus()
     moment = before.time.isoformat() if before.time else "first"
     metadata = policy.metadata
-    return job_name(f"{metadata.name}-catalogue", "BackupPolicy", metadata.uid, moment, str(before.failures))
+    looked = (policy.spec.store_ref.name, moment, str(before.failures))
+    return job_name(f"{metadata.name}-catalogue", "BackupPolicy", metadata.uid, *looked)
 
 
 def open_attempts(policy: BackupPolicy) -> list[Attempt]:

@@ -305,6 +305,8 @@ class BackupPolicyStatus(WorkStatus):
     """The newest restorable incremental backup."""
     last_logical: LastBackup | None = None
     """The newest complete logical backup."""
+    store: Annotated[str, Field(max_length=253)] = ""
+    """The BackupStore that all of this is of; with another storeRef it is found out anew."""
     earliest_recoverable: RecoverablePoint | None = None
     """The data can be brought back to any moment from here ..."""
     latest_recoverable: RecoverablePoint | None = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 from pgwarden.api.conditions import Judgment, judge
 from pgwarden.api.quantities import rounded
@@ -43,9 +44,7 @@ def wal_status(before: WALStatus | None, archiver: Archiver) -> WALStatus:
         state=report.state.value,
         since=report.since.replace(microsecond=0),
         message=shorten(sentence(report.message, report.remedy), 1024),
-        archive=report.archive[:63],
-        archive_since=report.archive_since.replace(microsecond=0) if report.archive_since is not None else None,
-        archive_reason=shorten(report.archive_reason, 1024),
+        **told_archive(before, report),
         server=report.server[:260],
         timeline=report.timeline or None,
         acknowledged=report.acknowledged_lsn or None,
@@ -62,6 +61,21 @@ def wal_status(before: WALStatus | None, archiver: Archiver) -> WALStatus:
         warnings=[shorten(warning, 1024) for warning in report.warnings[:8]],
     )
     return calm(before, status)
+
+
+def told_archive(before: WALStatus | None, report: ArchiverReport) -> dict[str, Any]:
+    """The archive that is written to, as fields of the status: an archiver that has just begun does not know it yet,
+
+    and goes on in the one that was known.
+    """
+    if not report.archive:
+        return before.model_dump(include={"archive", "archive_since", "archive_reason"}) if before is not None else {}
+    since = report.archive_since
+    return {
+        "archive": report.archive[:63],
+        "archive_since": since.replace(microsecond=0) if since is not None else None,
+        "archive_reason": shorten(report.archive_reason, 1024),
+    }
 
 
 MOVING = ("acknowledged", "lag_seconds", "lag_bytes", "spool_bytes")
@@ -83,8 +97,13 @@ def refreshed(status: WALStatus, archiver: Archiver) -> WALStatus:
 
 
 def archive_succeeded(before: WALStatus | None, after: WALStatus | None) -> list[Notice]:
-    """An Event when another archive has taken the place of the one that was written to."""
+    """An Event when another archive has taken the place of the one that was written to; the first one of a store, or of
+
+    a DatabaseCluster that was made anew, takes nothing's place.
+    """
     if before is None or after is None or not before.archive or before.archive == after.archive:
+        return []
+    if after.archive_since is None:
         return []
     message = (
         f"WAL goes on in archive {after.archive} in place of {before.archive}: {after.archive_reason}. A full backup is"

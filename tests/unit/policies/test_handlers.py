@@ -354,3 +354,18 @@ async def test_the_recovery_point_that_is_exported_lies_before_a_gap(it: World, 
         "pgwarden_backup_recovery_point_timestamp_seconds", {"namespace": NAMESPACE, "policy": "operational"}
     )
     assert point == (NOW if missing else it.now - timedelta(seconds=4)).timestamp()
+
+
+async def test_with_another_store_the_status_begins_anew(it: World) -> None:
+    await it.look()
+    it.finish(*it.backups)
+    await it.look()
+    assert it.status["store"] == "claims"
+    assert "earliestRecoverable" in it.status
+    writable = {"conditions": [condition("Writable", "True")]}
+    it.put(claim_store("other", status=writable))
+    it.put(policy(status=it.status, storeRef={"name": "other"}))
+    await it.look()
+    assert it.status["store"] == "other"
+    assert it.status.get("earliestRecoverable") is None
+    assert it.said("Recoverable") == ("False", "NothingYet")
