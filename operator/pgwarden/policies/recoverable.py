@@ -75,7 +75,12 @@ def recoverable(
         if told is not None and told.reason == WINDOW_LOST:
             return judge(RECOVERABLE, False, WINDOW_LOST, told.message)
         if before.earliest_recoverable is None or before.latest_recoverable is None:
-            return judge(RECOVERABLE, False, "NothingYet", f"there is no restorable backup in BackupStore {policy.spec.store_ref.name} yet")
+            return judge(
+                RECOVERABLE,
+                False,
+                "NothingYet",
+                f"there is no restorable backup in BackupStore {policy.spec.store_ref.name} yet",
+            )
         message = (
             f"nothing can be brought back any more: before, moments from {shown(before.earliest_recoverable.time)}"
             f" to {shown(before.latest_recoverable.time)} could be. ArchiveSound tells what became of the backups"

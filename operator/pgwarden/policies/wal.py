@@ -18,6 +18,8 @@ from pgwarden.policies.runs import Run
 from pgwarden.policies.turns import NEW_ARCHIVE, gap_after, in_another_archive
 
 WAL_ARCHIVING = "WALArchiving"
+STORE_FULL = "StoreFull"
+"""Told by its own name: a store that is reached and has no room is mended otherwise than one that is not."""
 LAG_SECONDS = 300
 """An archiver that is further behind is a matter for people."""
 STALE = timedelta(seconds=60)
@@ -139,7 +141,8 @@ def wal_archiving(archiver: Archiver, wal: WALStatus, full: Run | None, now: dat
         return judge(WAL_ARCHIVING, None, report.state.value, "the archiver is on its way")
     if report.state is not ArchiverState.STREAMING:
         told = sentence(report.message, report.remedy)
-        return judge(WAL_ARCHIVING, False, report.state.value, f"{told} ({report.reason})")
+        reason = report.reason if report.reason == STORE_FULL else report.state.value
+        return judge(WAL_ARCHIVING, False, reason, f"{told} ({report.reason})")
     if full is not None and in_another_archive(wal, full):
         message = (
             f"WAL goes on in archive {wal.archive}: {wal.archive_reason}. Nothing since then can be recovered before"

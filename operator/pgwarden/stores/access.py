@@ -51,8 +51,11 @@ def obstacle(store: BackupStore | None, name: str, *, frees: bool = False) -> Ob
     if store.spec.suspend:
         return Obstacle("StoreSuspended", f"BackupStore {name} is suspended (spec.suspend)")
     writable = find(store.status.conditions, "Writable")
-    if writable is None or writable.status == Truth.UNKNOWN:
+    unknown = writable is None or writable.status == Truth.UNKNOWN
+    if writable is None or (unknown and not store.status.probed_spec):
         return Obstacle("StoreNotProbed", f"BackupStore {name} has not been probed yet")
+    if unknown:
+        return Obstacle("StoreNotProbed", f"whether BackupStore {name} can be written is not known: {writable.message}")
     if writable.status == Truth.FALSE and not (frees and writable.reason == "StoreFull"):
         return Obstacle(
             "StoreNotWritable", f"BackupStore {name} is not writable ({writable.reason}): {writable.message}"

@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+from pgwarden.backups.resource import DatabaseBackup
 from pgwarden.clusters.access import Obstacle
 from pgwarden.kube.agents import account_refused, agent_image, launch
+from pgwarden.kube.cache import Body
 from pgwarden.kube.client import KubeError
 from pgwarden.kube.context import OperatorContext
+from pgwarden.kube.dependents import named
 from pgwarden.kube.key import Key
-from pgwarden.kube.objects import read
+from pgwarden.kube.objects import all_of, read
 from pgwarden.kube.secrets import missing
 from pgwarden.kube.types import BACKUP_STORES, CLAIMS, PODS, SECRETS, STATEFUL_SETS
 from pgwarden.kube.work import apply, bury_all, observe_job
+from pgwarden.policies.resource import BackupPolicy
 from pgwarden.storage.catalogue_key import new_catalogue_key
 from pgwarden.stores.access import catalogue_key_name, wanted
 from pgwarden.stores.claims import SHARED, has_template, is_shared, kept_by, possible_owners
+from pgwarden.stores.full import STORE_FULL, SaidFull, said_full
 from pgwarden.stores.plan import ObservedStore, due, open_attempts, plan, probe_job, probed_spec
 from pgwarden.stores.render import catalogue_key_secret, probe
 from pgwarden.stores.resource import BackupStore
+
+WRITERS = ("BackupPolicy", "DatabaseBackup")
 
 
 class StoreController:
@@ -39,6 +46,7 @@ class StoreController:
         observed = ObservedStore(
             job=state,
             obstacle=await self.obstacle(store, key.namespace),
+            full=self.said_full(store),
             probe_interval_seconds=config.store_probe_interval,
         )
         result = plan(store, observed, context.clock())
@@ -48,8 +56,17 @@ class StoreController:
         again = await apply(context, self.type, body, store.status, result)
         # Jobs of earlier probes, or of probes of an earlier spec, have nothing more to tell.
         now = read(BackupStore, context.cache.get(key) or body)
-        await bury_all(context, key.namespace, store.metadata.uid, but=state.name if due(now, context.clock()) else "")
+        await bury_all(context, key.namespace, store.metadata.uid, but=state.name if self.is_due(now) else "")
         return again
+
+    def said_full(self, store: BackupStore) -> SaidFull | None:
+        """What backups and archivers that write into the store say of its room."""
+        context, namespace = self.context, store.metadata.namespace
+        backups, policies = all_of(context, DatabaseBackup, namespace), all_of(context, BackupPolicy, namespace)
+        return said_full(store, backups, policies, context.clock())
+
+    def is_due(self, store: BackupStore) -> bool:
+        return due(store, self.said_full(store), self.context.clock())
 
     async def obstacle(self, store: BackupStore, namespace: str) -> Obstacle | None:
         """What the probe's pod would mount and is not there, or may not be named."""
@@ -72,6 +89,13 @@ class StoreController:
         claim = await self.context.client.get(CLAIMS, namespace, name)
         if claim is None:
             return Obstacle("ClaimMissing", f"PersistentVolumeClaim {namespace}/{name} does not exist; create it")
+        if claim["metadata"].get("deletionTimestamp"):
+            return Obstacle(
+                "ClaimBeingDeleted",
+                f"PersistentVolumeClaim {namespace}/{name} is being deleted, and its volume may go with it: it stays"
+                " only until the last pod on it has ended, and no other one starts. Copy what must not be lost now,"
+                " from a pod that mounts it; then make a claim of that name anew",
+            )
         if store.status.probed_spec == probed_spec(store) or is_shared(claim):
             return None
         taken = await self.taken(name, namespace)
@@ -110,4 +134,15 @@ class StoreController:
         return None
 
     def dependents(self, changed: Key) -> list[Key]:
-        return []
+        """The store that a backup, an archiver or a look into an archive has found full."""
+        body = self.context.cache.get(changed)
+        if changed.kind not in WRITERS or body is None or not calls_full(body):
+            return []
+        return [Key("BackupStore", changed.namespace, named(body, ("storeRef",)))]
+
+
+def calls_full(body: Body) -> bool:
+    """Whether the status of an object names a want of room; when that was, the plan asks."""
+    status = body.get("status") or {}
+    told = [*(status.get("attempts") or []), *(status.get("conditions") or [])]
+    return any(each.get("reason") == STORE_FULL for each in told)

@@ -7,16 +7,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from pgwarden.api.conditions import Judgment, Truth, find, in_progress, judge, ready, stalled
+from pgwarden.api.conditions import Judgment, Truth, find, in_progress, is_true, judge, ready, stalled
 from pgwarden.api.quantities import human_bytes, human_seconds, rounded
 from pgwarden.api.status import Attempt
 from pgwarden.clusters.access import Obstacle
-from pgwarden.jobs.attempts import Decision, Verdict, decide
+from pgwarden.jobs.attempts import Decision, Verdict, clock_time, decide
 from pgwarden.jobs.names import job_name
 from pgwarden.jobs.plan import Plan, report_of, told
 from pgwarden.jobs.state import JobState
 from pgwarden.stores.access import describe
 from pgwarden.stores.contract import ProbeStoreReport
+from pgwarden.stores.full import STORE_FULL, SaidFull, full_still, is_news
 from pgwarden.stores.resource import BackupStore, BackupStoreStatus
 
 WRITABLE = "Writable"
@@ -26,7 +27,13 @@ MOST_SKEW_SECONDS = 60.0
 """S3 and Azure refuse requests from 15 minutes on; by then it should be known for a while."""
 FAILED_AGAIN_SECONDS = 60.0
 FAILED_AGAIN_AT_MOST_SECONDS = 900.0
+FULL_AGAIN_SECONDS = 120.0
+"""A store that is full waits for room, and whoever has made it looks at it then."""
 ATTEMPTS_PER_PROBE = 3
+STANDS_STILL = timedelta(minutes=3)
+"""A probe takes seconds: one that has not ended by then does not vouch for what was before."""
+CLAIM_GONE = frozenset({"ClaimMissing", "ClaimBeingDeleted"})
+"""Obstacles with which a store that was in force cannot be written any more."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +44,8 @@ class ObservedStore:
     """Of the probe that is under way or ended last."""
     obstacle: Obstacle | None = None
     """Why no pod can probe the store now: what it would mount is not there, or may not be named."""
+    full: SaidFull | None = None
+    """Who found the store full last."""
     probe_interval_seconds: float = 21600.0
 
 
@@ -60,10 +69,11 @@ def probe_job(store: BackupStore, attempt: int) -> str:
     return job_name(store.metadata.name, "BackupStore", store.metadata.uid, probed_spec(store), moment, str(attempt))
 
 
-def due(store: BackupStore, now: datetime) -> bool:
-    """Whether the store is to be probed now."""
+def due(store: BackupStore, full: SaidFull | None, now: datetime) -> bool:
+    """Whether the store is to be probed now: also when somebody has found it full since it last was."""
     next_time = store.status.next_probe_time
-    return store.status.probed_spec != probed_spec(store) or next_time is None or next_time <= now
+    other = store.status.probed_spec != probed_spec(store)
+    return other or next_time is None or next_time <= now or is_news(store, full)
 
 
 def plan(store: BackupStore, observed: ObservedStore, now: datetime) -> StorePlan:
@@ -74,10 +84,12 @@ def plan(store: BackupStore, observed: ObservedStore, now: datetime) -> StorePla
     if observed.obstacle is not None:
         reason, message = observed.obstacle.reason, observed.obstacle.message
         judgments = [*in_progress(reason, message), *unknown_writable(store, reason, message)]
-        return concluded(store, status, judgments, again_after=15.0)
+        if in_use(store) and reason in CLAIM_GONE:
+            judgments.append(judge(WRITABLE, False, reason, message))
+        return concluded(store, probed_afterwards(status, now), judgments, again_after=15.0)
     if store.spec.suspend:
         return concluded(store, status, ready("Suspended", "the store is not probed (spec.suspend)"))
-    if not due(store, now):
+    if not due(store, observed.full, now):
         wait = (store.status.next_probe_time - now).total_seconds() if store.status.next_probe_time else 0.0
         return concluded(store, status, [], again_after=max(1.0, wait))
     decision = decide(open_attempts(store), observed.job, now=now, limit=ATTEMPTS_PER_PROBE)
@@ -90,20 +102,26 @@ def by_decision(
 ) -> StorePlan:
     """The plan for a store whose probe is due or under way."""
     if decision.verdict == Verdict.START:
-        judgments = probing(store, "Probing", "the store is being probed")
-        started = concluded(store, status, judgments)
+        judgments = probing(store, "Probing", "the store is being probed", decision, observed, now)
+        # It is due until it has ended, also when what asked for it is not true any more.
+        started = concluded(store, probed_afterwards(status, now), judgments)
         started.attempt = decision.number
         return started
-    if decision.verdict == Verdict.WAIT:
-        return concluded(store, status, probing(store, decision.reason, decision.message), again_after=10.0)
-    if decision.verdict == Verdict.BACK_OFF:
-        judgments = probing(store, decision.reason, decision.message)
-        return concluded(store, status, judgments, again_after=decision.seconds)
-    if decision.verdict == Verdict.SUCCEEDED:
-        status = probed(status, store, now, observed.probe_interval_seconds)
-        report = report_of(ProbeStoreReport, decision.result)
+    if decision.verdict in (Verdict.WAIT, Verdict.BACK_OFF):
+        judgments = probing(store, decision.reason, decision.message, decision, observed, now)
+        again = 10.0 if decision.verdict == Verdict.WAIT else decision.seconds
+        return concluded(store, status, judgments, again_after=again)
+    report = report_of(ProbeStoreReport, decision.result)
+    if report is not None:
         status = status.model_copy(update=free_space(report))
-        return concluded(store, status, succeeded(report), again_after=observed.probe_interval_seconds)
+    if decision.verdict == Verdict.SUCCEEDED:
+        full = full_still(store, observed.full, report)
+        again = FULL_AGAIN_SECONDS if full else observed.probe_interval_seconds
+        judgments = succeeded(report)
+        if full:
+            judgments = [each for each in judgments if each.type != WRITABLE]
+            judgments.append(judge(WRITABLE, False, STORE_FULL, full))
+        return concluded(store, probed(status, store, now, again), judgments, again_after=again)
     again = after_failure(store, now)
     status = probed(status, store, now, again)
     judgments = [judge(WRITABLE, False, decision.reason, decision.message)]
@@ -179,18 +197,31 @@ def in_force(store: BackupStore) -> bool:
     return condition is not None and condition.status == "True" and store.status.probed_spec == probed_spec(store)
 
 
-def probing(store: BackupStore, reason: str, message: str) -> list[Judgment]:
-    """Judgments while a probe runs: what is in force stays so."""
-    if in_force(store):
+def in_use(store: BackupStore) -> bool:
+    """Whether somebody relies on what a probe of this very spec has found."""
+    return store.status.probed_spec == probed_spec(store)
+
+
+def probing(
+    store: BackupStore, reason: str, message: str, decision: Decision, observed: ObservedStore, now: datetime
+) -> list[Judgment]:
+    """Judgments while a probe runs: what is in force stays so, unless the store was found full, or the probe stands
+
+    still.
+    """
+    if not in_force(store):
+        return [*in_progress(reason, message), *unknown_writable(store, reason, message)]
+    if observed.full is not None and is_news(store, observed.full):
+        return [judge(WRITABLE, False, STORE_FULL, observed.full.message)]
+    began = decision.attempts[0].start_time if decision.attempts else now
+    if now - began < STANDS_STILL or not is_true(store.status.conditions, WRITABLE):
         return []
-    return [*in_progress(reason, message), *unknown_writable(store, reason, message)]
+    return [judge(WRITABLE, None, reason, f"a probe that began at {clock_time(began)} does not get on: {message}")]
 
 
 def unknown_writable(store: BackupStore, reason: str, message: str = "") -> list[Judgment]:
     """Writable is unknown until this spec has been probed."""
-    if store.status.probed_spec == probed_spec(store):
-        return []
-    return [judge(WRITABLE, None, reason, message)]
+    return [] if in_use(store) else [judge(WRITABLE, None, reason, message)]
 
 
 def probed(status: BackupStoreStatus, store: BackupStore, now: datetime, again_in: float) -> BackupStoreStatus:
@@ -202,6 +233,14 @@ def probed(status: BackupStoreStatus, store: BackupStore, now: datetime, again_i
             "probed_spec": probed_spec(store),
         }
     )
+
+
+def probed_afterwards(status: BackupStoreStatus, now: datetime) -> BackupStoreStatus:
+    """The status by which a store is probed as soon as nothing is in the way any more."""
+    planned = status.next_probe_time
+    if planned is None or planned <= now:
+        return status
+    return status.model_copy(update={"next_probe_time": now.replace(microsecond=0)})
 
 
 def free_space(report: ProbeStoreReport | None) -> dict[str, object]:

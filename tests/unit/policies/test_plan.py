@@ -348,6 +348,7 @@ def test_on_an_idle_database_nothing_new_is_nothing_to_lose(lost: bool, reason: 
         ({}, ("True", "Streaming")),
         ({"state": ArchiverState.STARTING}, ("Unknown", "Starting")),
         ({"state": ArchiverState.STORE_UNREACHABLE}, ("False", "StoreUnreachable")),
+        ({"state": ArchiverState.STORE_UNREACHABLE, "reason": "StoreFull"}, ("False", "StoreFull")),
         ({"state": ArchiverState.SYNCHRONOUS_STANDBY}, ("False", "SynchronousStandby")),
         ({"lag_seconds": 301.0}, ("False", "LaggingBehind")),
     ],

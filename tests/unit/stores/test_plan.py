@@ -57,6 +57,7 @@ def probed(ready: str = "True", writable: str = "True", *, next_in: float = -1, 
 
 
 FIRST: dict[str, Any] = {"attempts": [attempt()]}
+JUST_BEGUN: dict[str, Any] = {"attempts": [{**attempt(), "startTime": NOW.isoformat()}]}
 LAST_JOB = probe_job(claim_store(), ATTEMPTS_PER_PROBE)
 LAST: dict[str, Any] = {"attempts": [attempt(ATTEMPTS_PER_PROBE, AttemptOutcome.FAILED, ago=999, job=LAST_JOB)]}
 
@@ -74,7 +75,7 @@ LAST: dict[str, Any] = {"attempts": [attempt(ATTEMPTS_PER_PROBE, AttemptOutcome.
         (claim_store(status=FIRST), ObservedStore(ended_job(success())), IN_FORCE, "True", None),
         # Once in force, a store stays so: that it can't be written now is told by Writable.
         (probed(), ObservedStore(ABSENT), SAID_NOTHING, "", 1),
-        (probed(**FIRST), ObservedStore(job_state(JobPhase.RUNNING)), SAID_NOTHING, "", None),
+        (probed(**JUST_BEGUN), ObservedStore(job_state(JobPhase.RUNNING)), SAID_NOTHING, "", None),
         (probed(**FIRST), ObservedStore(ended_job(failure())), SAID_NOTHING, "False", None),
         (probed(next_in=60), ObservedStore(ABSENT), SAID_NOTHING, "", None),
         (probed(ready="False", writable="False"), ObservedStore(ABSENT), WORKING, "", 1),
@@ -197,3 +198,27 @@ def test_a_clock_that_is_off_is_told_with_direction_and_amount(skew: float, agre
     result = plan(before, ObservedStore(ended_job(told)), NOW)
     assert said(result.judgments, "ClockAgrees")[0] == agrees
     assert words in conditions_of(written(result, before))["ClockAgrees"].message
+
+
+@pytest.mark.parametrize("reason", ["ClaimMissing", "ClaimBeingDeleted"])
+def test_a_claim_that_goes_takes_writable_with_it(reason: str) -> None:
+    result = plan(probed(next_in=3600), ObservedStore(ABSENT, obstacle=Obstacle(reason, "it goes")), NOW)
+    assert kstatus(result.judgments) == WORKING
+    assert said(result.judgments, "Writable") == ("False", reason)
+    assert result.attempt is None
+    # As soon as there is a claim again, it is another volume: the probe does not wait for its hour.
+    assert result.status.next_probe_time == NOW  # type: ignore[attr-defined]
+    back = claim_store(status=written(result, probed(next_in=3600)))
+    assert plan(back, ObservedStore(ABSENT), NOW + timedelta(seconds=15)).attempt == 1
+
+
+def test_a_probe_that_stands_still_does_not_vouch_for_what_was() -> None:
+    waiting = ObservedStore(job_state(JobPhase.RUNNING, reason="PodUnschedulable", message="no node has the volume"))
+    before = probed(**JUST_BEGUN)
+    assert plan(before, waiting, NOW + timedelta(minutes=2)).judgments == []
+    result = plan(before, waiting, NOW + timedelta(minutes=4))
+    assert kstatus(result.judgments) == SAID_NOTHING
+    assert said(result.judgments, "Writable") == ("Unknown", "PodUnschedulable")
+    refused = obstacle(claim_store(status=written(result, before)), "claims")
+    assert refused is not None
+    assert "no node has the volume" in refused.message
