@@ -7,6 +7,9 @@ from dataclasses import dataclass, field
 from .loopback import Answer, Asked, refusal
 from .objects import NAMESPACE, NOW, Body
 
+SECRET_KEYS = ("identity", "hmac", "username", "password")
+"""Every Secret has all that anybody looks for in one."""
+
 
 @dataclass
 class ApiServer:
@@ -33,7 +36,7 @@ class ApiServer:
         if not name:
             return 200, {"metadata": {}, "items": [made for (kind, _), made in self.objects.items() if kind == plural]}
         if plural == "secrets":
-            return 200, {"metadata": {}, "data": dict.fromkeys(("identity", "hmac"), "eA==")}
+            return 200, {"metadata": {}, "data": dict.fromkeys(SECRET_KEYS, "eA==")}
         if asked.method == "GET" and not name:
             return 200, {"items": [each for (kept, _), each in self.objects.items() if kept == plural]}
         if (plural, name) not in self.objects:

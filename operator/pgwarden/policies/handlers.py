@@ -9,6 +9,7 @@ from pgwarden.archiving.board import ArchiverBoard
 from pgwarden.backups.resource import DatabaseBackup
 from pgwarden.catalogue.contract import What
 from pgwarden.clusters.access import Obstacle, Role, credential
+from pgwarden.clusters.access import wanted as cluster_wanted
 from pgwarden.clusters.resource import DatabaseCluster
 from pgwarden.jobs.names import OWNER_UID_LABEL
 from pgwarden.jobs.task import Operation
@@ -202,6 +203,9 @@ class PolicyController:
         if credential(cluster, Role.BACKUP) is None:
             where = f"DatabaseCluster {cluster.metadata.name}"
             return Obstacle("CredentialsMissing", f"{where} names no credentials.backup; add the Secret of that role")
+        absent = await missing(self.context.client, namespace, cluster_wanted(cluster, Role.BACKUP))
+        if absent:
+            return Obstacle("CredentialsMissing", "; ".join(absent))
         refused = account_refused(self.context.config, spec.job_template.service_account_name)
         return Obstacle("ServiceAccountRefused", refused) if refused else None
 

@@ -6,11 +6,12 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from pgwarden.api.conditions import Judgment, Truth, find, in_progress, judge, ready
+from pgwarden.api.conditions import READY, Judgment, Truth, find, in_progress, judge, ready, stalled
 from pgwarden.api.quantities import human_seconds
 from pgwarden.clusters.access import Obstacle
 from pgwarden.jobs.plan import Notice, told
 from pgwarden.jobs.state import ABSENT, JobState
+from pgwarden.jobs.task import shorten
 from pgwarden.policies.drill_results import DRILLS_POSSIBLE, LAST_DRILL_SUCCEEDED
 from pgwarden.policies.drills import DrillRun
 from pgwarden.policies.looks import ARCHIVE_SOUND
@@ -68,11 +69,28 @@ class ObservedPolicy:
 
 def acceptance(policy: BackupPolicy, observed: ObservedPolicy) -> list[Judgment]:
     """Ready, Reconciling, Stalled: whether the policy is accepted and in force, whatever came of its runs."""
+    if observed.twin:
+        message = (
+            f"BackupPolicy {observed.twin} is older and has the same cluster and store: what one keeps the other would"
+            " delete. Put both into one policy, or give this one another BackupStore"
+        )
+        return stalled("PolicyDuplicate", message)
     if observed.obstacle is not None:
         return in_progress(observed.obstacle.reason, observed.obstacle.message)
     if policy.spec.suspend:
         return ready("Suspended", "no new backup is taken and nothing is deleted (spec.suspend)")
     return ready("InForce", "the schedules are in force")
+
+
+def first_of_all(judgments: Sequence[Judgment]) -> str:
+    """The sentence that a person wants to read first: why the policy is not in force, or whether its backups are good
+
+    enough.
+    """
+    said = {judgment.type: judgment for judgment in judgments}
+    accepted = said[READY]
+    chosen = accepted if accepted.status != Truth.TRUE else said.get(OBJECTIVES_MET, accepted)
+    return shorten(chosen.message, 1024)
 
 
 def archiving(policy: BackupPolicy, observed: ObservedPolicy, full: Run | None, now: datetime) -> Judgment:

@@ -19,6 +19,7 @@ from pgwarden.policies.judgments import (
     acceptance,
     archiving,
     ended,
+    first_of_all,
     is_stuck,
     last_backup,
     notices,
@@ -72,20 +73,15 @@ def plan(policy: BackupPolicy, observed: ObservedPolicy, now: datetime) -> Polic
         found = clocks(policy, now)
     except ScheduleError as error:
         return refused(policy, stalled("InvalidSchedule", str(error)))
-    if observed.twin:
-        message = (
-            f"BackupPolicy {observed.twin} is older and has the same cluster and store: what one keeps the other would"
-            " delete. Put both into one policy, or give this one another BackupStore"
-        )
-        return refused(policy, stalled("PolicyDuplicate", message))
     accepted = acceptance(policy, observed)
-    in_force = observed.obstacle is None and not policy.spec.suspend
+    held_back = bool(observed.twin) or observed.obstacle is not None
+    in_force = not held_back and not policy.spec.suspend
     before = policy.status.wal
     status = policy.status.model_copy(update={"wal": wal_of(policy, observed)})
     policy = policy.model_copy(update={"status": status})
     observed = replace(observed, runs=without_lost(observed.runs, status.catalogue))
     planned = turns(policy, found, observed.runs, now)
-    if observed.obstacle is not None:
+    if held_back:
         planned.start = []
         planned.schedules = [each.status for each in found.values()]
     verification = found.get(VERIFICATION)
@@ -162,6 +158,7 @@ def concluded(
             "catalogue": look.status,
             "attempts": look.attempts,
             "retention": in_words(policy.spec.retention),
+            "message": first_of_all(judgments),
         }
     )
     return PolicyPlan(
@@ -180,13 +177,16 @@ def concluded(
 
 def held_up(observed: ObservedPolicy) -> str:
     """Why no drill can begin now; empty when one can."""
+    if observed.twin:
+        return f"BackupPolicy {observed.twin} makes the drills of this archive"
     obstacle = observed.obstacle or observed.no_drill
     return obstacle.message if obstacle is not None else ""
 
 
 def refused(policy: BackupPolicy, judgments: list[Judgment]) -> PolicyPlan:
     """The plan for a policy that only a person can mend: nothing new begins, what runs goes on."""
-    return PolicyPlan(status=policy.status, judgments=judgments, notices=told(judgments, policy.status))
+    status = policy.status.model_copy(update={"message": first_of_all(judgments)})
+    return PolicyPlan(status=status, judgments=judgments, notices=told(judgments, policy.status))
 
 
 def wal_of(policy: BackupPolicy, observed: ObservedPolicy) -> object:
@@ -286,7 +286,8 @@ def again_after(
         seconds.append(missed.total_seconds() + 1.0)
     if look.status.next_time is not None:
         seconds.append((look.status.next_time - now).total_seconds())
-    if planned.waiting or drill.waiting or policy.spec.wal.enabled:
+    # A Secret that is missing is not watched for.
+    if planned.waiting or drill.waiting or policy.spec.wal.enabled or observed.obstacle is not None:
         seconds.append(LOOK_AGAIN_SECONDS)
     coming = [each for each in seconds if each > 0]
     return max(1.0, min(coming)) if coming else None

@@ -295,6 +295,8 @@ class BackupPolicyStatus(WorkStatus):
         ),
     ] = Field(default_factory=list)
     """The schedules as they are in force."""
+    message: Annotated[str, Field(max_length=1024)] = ""
+    """What is to be known first: why the policy is not in force, where it is not; else what ObjectivesMet says."""
     next_run: Annotated[str, Field(max_length=128)] = ""
     """The next backup, for people: type and time."""
     running: Annotated[list[ObjectName], Field(max_length=8)] = Field(default_factory=list)
@@ -335,6 +337,7 @@ class BackupPolicy(Resource):
         columns=(
             Column(name="Cluster", path=".spec.clusterRef.name"),
             Column(name="Ready", path='.status.conditions[?(@.type=="Ready")].status'),
+            Column(name="Reason", path='.status.conditions[?(@.type=="Ready")].reason'),
             Column(name="Last Full", path=".status.lastFull.time", type="date"),
             Column(name="Last Incr", path=".status.lastIncremental.time", type="date"),
             Column(name="From", path=".status.earliestRecoverable.time", type="date"),
@@ -350,7 +353,7 @@ class BackupPolicy(Resource):
             Column(name="Drill", path='.status.conditions[?(@.type=="LastDrillSucceeded")].reason', priority=1),
             Column(name="Recovery", path=".status.drill.lastSuccess.recovery", priority=1),
             Column(name="In Store", path=".status.catalogue.size", priority=1),
-            Column(name="Message", path='.status.conditions[?(@.type=="ObjectivesMet")].message', priority=1),
+            Column(name="Message", path=".status.message", priority=1),
             Column(name="Age", path=".metadata.creationTimestamp", type="date"),
         ),
     )

@@ -369,3 +369,16 @@ async def test_with_another_store_the_status_begins_anew(it: World) -> None:
     assert it.status["store"] == "other"
     assert it.status.get("earliestRecoverable") is None
     assert it.said("Recoverable") == ("False", "NothingYet")
+
+
+async def test_a_secret_of_the_backup_role_that_is_gone_is_told_at_the_next_look(it: World) -> None:
+    await it.look()
+    assert it.said("Ready") == ("True", "InForce")
+    it.server.refuses["GET", "secrets"] = refusal(404, "NotFound")
+    again = await it.look()
+    assert it.said("Ready") == ("False", "CredentialsMissing")
+    assert f"Secret {NAMESPACE}/backup-role" in it.status["message"]
+    del it.server.refuses["GET", "secrets"]
+    assert again is not None and again <= 60
+    await it.look()
+    assert it.said("Ready") == ("True", "InForce")

@@ -439,3 +439,31 @@ def test_a_look_that_tells_a_moment_to_come_is_believed_up_to_now() -> None:
     report = CatalogueReport(earliest=point, latest=point).model_dump(mode="json", by_alias=True, exclude_none=True)
     result = plan(before, ObservedPolicy(job=ended_job(success(**report), look_job(before))), NOW)
     assert result.status.latest_recoverable.time == NOW  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("before", "observed", "word"),
+    [
+        (policy(schedules={"full": {"schedule": "61 25 32 13 9"}}), ObservedPolicy(), "61 25 32 13 9"),
+        (policy(schedules={"full": {**DAILY, "timeZone": "Mars/Olympus"}}), ObservedPolicy(), "Mars/Olympus"),
+        (policy(), ObservedPolicy(twin="elder"), "elder is older"),
+        (policy(), ObservedPolicy(obstacle=Obstacle("ClusterNotFound", "there is no DatabaseCluster")), "there is no"),
+        (policy(), ObservedPolicy(runs=[running(RunType.FULL, NOW)]), "the first backup has not ended yet"),
+    ],
+)
+def test_one_line_says_what_is_to_be_known_first(before: BackupPolicy, observed: ObservedPolicy, word: str) -> None:
+    before.metadata.creation_timestamp = NOW
+    assert word in after(plan(before, observed, NOW), before).status.message
+
+
+def test_a_duplicate_tells_what_came_of_its_own_backups() -> None:
+    result = plan(policy(), ObservedPolicy(twin="elder", runs=[full(NOW - HOUR)]), NOW)
+    assert kstatus(result.judgments) == STUCK
+    assert (result.backups, result.look, result.drill) == ([], None, None)
+    assert said(result.judgments, "Recoverable") == ("True", "WindowOpen")
+    assert said(result.judgments, "LastBackupSucceeded") == ("True", "Succeeded")
+
+
+def test_what_nobody_tells_of_is_looked_for_every_minute() -> None:
+    waiting = ObservedPolicy(obstacle=Obstacle("CredentialsMissing", "Secret backup-role does not exist"))
+    assert plan(settled(), waiting, NOW).again_after == 60.0
