@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine
+import math
+import signal
+import sys
+import time
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import replace
 from typing import Any, TypeVar
 
 from kubernetes.aio import config as kubernetes_config
 
 from pgwarden.api.model import GROUP, VERSION
+from pgwarden.jobs.attempts import sentence
 from pgwarden.jobs.errors import TaskError
 from pgwarden.jobs.launch import Launch
 from pgwarden.jobs.render import Manifest
+from pgwarden.jobs.state import JobPhase, waiting_or_running
 from pgwarden.jobs.task import Result
 from pgwarden.kube import types
 from pgwarden.kube.client import Body, KubeClient, KubeError
@@ -23,6 +29,10 @@ LOG_BYTES = 256 << 20
 LOG_LINES = 10_000_000
 SECONDS_TO_LIVE = 600
 """Of a Job whose shell died before it could remove it."""
+DEADLINE_SPARE_SECONDS = 60
+"""A Job that nobody waits for any more ends so long after its shell would have given up."""
+TOLD_AFTER_SECONDS = 5.0
+"""A pod that starts takes a few seconds: nobody needs to hear of them."""
 MONITOR = "pgwarden-monitor"
 """Deployment in each namespace with a DatabaseCluster; its image is the operator's."""
 
@@ -107,11 +117,17 @@ class Person:
         )
 
     async def run(self, manifest: Manifest, seconds: float) -> tuple[Result, str]:
-        """Runs a Job to its end: its result and its log. The Job is removed. Raises TaskError."""
-        manifest["spec"]["ttlSecondsAfterFinished"] = SECONDS_TO_LIVE
+        """Runs a Job to its end: its result and its log. The Job is removed, also when this is cancelled; where nobody
+
+        is left to do so, it ends by itself. Raises TaskError.
+        """
+        manifest["spec"] |= {
+            "ttlSecondsAfterFinished": SECONDS_TO_LIVE,
+            "activeDeadlineSeconds": math.ceil(seconds) + DEADLINE_SPARE_SECONDS,
+        }
         name = manifest["metadata"]["name"]
-        await self.client.create(JOBS, self.namespace, manifest)
         try:
+            await self.client.create(JOBS, self.namespace, manifest)
             async with asyncio.timeout(seconds):
                 pod, message = await self._ended(name)
             log = await self.client.log_tail(PODS, self.namespace, pod, "agent", LOG_LINES, LOG_BYTES)
@@ -128,8 +144,15 @@ class Person:
 
     async def _ended(self, job: str) -> tuple[str, str]:
         """Name and termination message of the Job's pod, once its agent has ended. Raises TaskError."""
+        began, told = time.monotonic(), ""
         while True:
-            for pod in await self.client.list(PODS, self.namespace, {"labelSelector": f"job-name={job}"}):
+            pods = await self.client.list(PODS, self.namespace, {"labelSelector": f"job-name={job}"})
+            waits = why_it_waits(job, pods)
+            if waits != told and time.monotonic() - began > TOLD_AFTER_SECONDS:
+                told = waits
+                if waits:
+                    print(f"waiting: {waits}", file=sys.stderr, flush=True)
+            for pod in pods:
                 for status in pod.get("status", {}).get("containerStatuses") or ():
                     ended = status.get("state", {}).get("terminated")
                     if ended is not None and ended.get("message"):
@@ -143,6 +166,43 @@ class Person:
                             retryable=True,
                         )
             await asyncio.sleep(POLL_SECONDS)
+
+
+def why_it_waits(job: str, pods: Sequence[Body]) -> str:
+    """Why a Job's pod is not at work yet, and what to do; empty when it is, or has ended."""
+    if not pods:
+        return f"Job {job} has no pod yet. Look at `kubectl get events`: a quota or an admission rule may refuse it"
+    pod = pods[-1]
+    if pod.get("status", {}).get("phase") != "Pending":
+        return ""
+    state = waiting_or_running({"pod": pod["metadata"]["name"]}, pod)
+    return sentence(state.message, state.remedy) if state.phase is JobPhase.QUEUED else ""
+
+
+async def until_signalled(work: Coroutine[Any, Any, T]) -> T:
+    """Does `work`; SIGTERM and SIGINT cancel it, which lets it clear away what it made. Raises TaskError."""
+    loop, doing = asyncio.get_running_loop(), asyncio.ensure_future(work)
+    signals, signalled = (signal.SIGTERM, signal.SIGINT), asyncio.Event()
+
+    def stop() -> None:
+        signalled.set()
+        doing.cancel()
+
+    for number in signals:
+        loop.add_signal_handler(number, stop)
+    try:
+        return await doing
+    except asyncio.CancelledError:
+        if not signalled.is_set():
+            raise
+        raise TaskError(
+            "Stopped",
+            "it was stopped by a signal",
+            remedy="A Job that only read the store for it was removed; a DatabaseBackup that was made goes on.",
+        ) from None
+    finally:
+        for number in signals:
+            loop.remove_signal_handler(number)
 
 
 def as_person(namespace: str | None, work: Callable[[Person], Coroutine[Any, Any, T]]) -> T:
@@ -161,7 +221,7 @@ def as_person(namespace: str | None, work: Callable[[Person], Coroutine[Any, Any
                 remedy="Set KUBECONFIG, or name a store directly: --store s3://bucket/prefix, or --store /path.",
             ) from error
         try:
-            return await work(Person(client, namespace or await _namespace()))
+            return await until_signalled(work(Person(client, namespace or await _namespace())))
         finally:
             await client.close()
 

@@ -101,8 +101,17 @@ def check_archive(store: Store, identity: ArchiveIdentity, folder: str) -> None:
             f"the archive {folder} in the store ({store.name}) belongs to the DatabaseCluster with UID "
             f"{found.cluster_uid}, since {found.created:%Y-%m-%d}; this one has UID {identity.cluster_uid}",
             remedy="Give this cluster a BackupStore with another prefix. Only when the other DatabaseCluster is gone "
-            f"for good and this one takes its place: pgwarden backup adopt --from {found.cluster_uid}.",
+            f"for good and this one takes its place: {adopting(identity, found.cluster_uid)}",
         )
+
+
+def adopting(identity: ArchiveIdentity, previous: str) -> str:
+    """The command by which a DatabaseCluster takes over what another one has left in its store."""
+    store = identity.store or "STORE"
+    return (
+        f"kubectl pgwarden backup adopt --namespace {identity.namespace} --cluster {identity.cluster}"
+        f" --store {store} --from {previous}"
+    )
 
 
 def binding(store: Store, folder: str) -> tuple[int, ArchiveFile]:
