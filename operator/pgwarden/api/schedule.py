@@ -11,7 +11,7 @@ they repeat is run the first time only; `*` in the hour follows real hours.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
@@ -23,6 +23,8 @@ from cronsim import CronSim, CronSimError
 DEFAULT_JITTER = timedelta(minutes=5)
 LOOK_BACK = tuple(timedelta(days=days) for days in (0.1, 2.5, 70, 800, 9000))
 """How far back the newest slot is looked for: the first reach that holds one is enough."""
+FIELDS, DAY, MONTH = 5, 2, 3
+"""Of an expression: how many, and which are the day of the month and the month."""
 SAMPLE_FROM = datetime(2024, 1, 1, tzinfo=UTC)
 SAMPLE = 24
 """Slots that are looked at to learn how far apart they are."""
@@ -137,6 +139,10 @@ def slots(cron: str, time_zone: str, after: datetime) -> Iterator[datetime]:
     try:
         found = CronSim(cron, after.astimezone(zone(time_zone)).replace(microsecond=0))
     except CronSimError as error:
+        if never_comes(cron):
+            raise ScheduleError(
+                f"the schedule {cron!r} names a day that never comes: its month is too short for its day of the month"
+            ) from error
         raise ScheduleError(
             f"the schedule {cron!r} is not a cron expression ({error}): it has the five fields minute, hour, day of the"
             " month, month and day of the week, for example `30 1 * * *`"
@@ -148,6 +154,21 @@ def slots(cron: str, time_zone: str, after: datetime) -> Iterator[datetime]:
         if slot > last:
             last = slot
             yield slot
+
+
+def never_comes(cron: str) -> bool:
+    """Whether an expression that is refused would do with another month or another day of the month."""
+    fields = cron.split()
+    return len(fields) == FIELDS and all(understood([*fields[:at], "*", *fields[at + 1 :]]) for at in (DAY, MONTH))
+
+
+def understood(fields: Sequence[str]) -> bool:
+    """Whether those are the fields of a cron expression."""
+    try:
+        CronSim(" ".join(fields), SAMPLE_FROM)
+    except CronSimError:
+        return False
+    return True
 
 
 def zone(name: str) -> ZoneInfo:

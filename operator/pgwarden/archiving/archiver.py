@@ -71,6 +71,7 @@ class Archiver(threading.Thread):
         self.beat = time.monotonic()
         """When it last came by; for the probe that asks whether it is alive."""
         self._stopping = threading.Event()
+        self._why = ""
         self._operation = f"archive-wal/{settings.slot.removeprefix('pgwarden_')}"
         self._archive = ""
         """Folder of the archive that is written to."""
@@ -80,8 +81,9 @@ class Archiver(threading.Thread):
         self._slot_tells = True
         """Whether the slot's position is one that was acknowledged; not until a slot made anew was told of one."""
 
-    def stop(self) -> None:
-        """Lets it upload what it has and end, within CLOSING_SECONDS and a little."""
+    def stop(self, why: str) -> None:
+        """Lets it upload what it has and end, within CLOSING_SECONDS and a little; the log says `why`."""
+        self._why = why
         self._stopping.set()
 
     def run(self) -> None:
@@ -290,7 +292,7 @@ class Archiver(threading.Thread):
                 self.status.enter(STATES.get(ending.reason, ArchiverState.WAITING_FOR_PRIMARY), ending)
             session.finish(CLOSING_SECONDS)
             if self._stopping.is_set():
-                self.status.enter(ArchiverState.STOPPING)
+                self.status.enter(ArchiverState.STOPPING, message=self._why)
                 session.close(connected=ending is None)
             if ending is not None:
                 raise ending

@@ -47,14 +47,14 @@ class Process:
             log.error("the settings cannot be read", file=str(self._file), error=str(error))
             return
         self._content = content
-        self.end()
+        self.end("its settings have changed; it begins anew with them")
         self.archiver = Archiver(settings)
         self.archiver.start()
 
-    def end(self) -> None:
+    def end(self, why: str) -> None:
         """Ends the archiver; what it could not upload in time is on the server still."""
         if self.archiver is not None:
-            self.archiver.stop()
+            self.archiver.stop(why)
             self.archiver.join(END_SECONDS)
 
     def answer(self, path: str) -> Answer | None:
@@ -86,6 +86,6 @@ def main(settings_file: str = SETTINGS_FILE, port: int = PORT) -> int:
     while not stop.is_set():
         process.refresh()
         stop.wait(SETTINGS_SECONDS)
-    process.end()
+    process.end("the process was told to end")
     server.shutdown()
     return 0

@@ -49,7 +49,7 @@ def settings(policy: BackupPolicy, cluster: DatabaseCluster, store: BackupStore)
     system = cluster.status.system_identifier
     made = ArchiverSettings(
         policy=policy.metadata.name,
-        archive=archive_identity(cluster),
+        archive=archive_identity(cluster, store.metadata.name),
         endpoints=[address(cluster), *(address(cluster, endpoint=replica) for replica in cluster.spec.replicas)],
         expected_system_identifier=None if system in UNKNOWN_SYSTEMS else system,
         store=location(store, catalogue_key=True),

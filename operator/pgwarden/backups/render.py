@@ -31,7 +31,7 @@ def physical_backup(
         type="incremental" if spec.type == BackupType.INCREMENTAL else "full",
         parent_id=spec.parent or None,
         policy=metadata.labels.get(POLICY_LABEL, ""),
-        archive=archive_identity(cluster),
+        archive=archive_identity(cluster, store.metadata.name),
         database=address(cluster),
         replicas=[address(cluster, endpoint=replica) for replica in replicas],
         expected_system_identifier=cluster.status.system_identifier,

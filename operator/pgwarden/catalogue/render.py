@@ -18,7 +18,7 @@ def task_for(cluster: DatabaseCluster, store: BackupStore, what: What, now: date
     """The task of looking after a cluster's archive in a store, as a pod sees it; the caller adds its settings."""
     return CatalogueTask(
         what=what,
-        archive=archive_identity(cluster),
+        archive=archive_identity(cluster, store.metadata.name),
         store=location(store, catalogue_key=True),
         now=now,
     )

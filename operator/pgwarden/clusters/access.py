@@ -30,10 +30,10 @@ class Obstacle:
     message: str
 
 
-def archive_identity(cluster: DatabaseCluster) -> ArchiveIdentity:
-    """Whose an archive of the cluster is."""
+def archive_identity(cluster: DatabaseCluster, store: str) -> ArchiveIdentity:
+    """Whose the archive of the cluster in the BackupStore of that name is."""
     metadata = cluster.metadata
-    return ArchiveIdentity(namespace=metadata.namespace, cluster=metadata.name, cluster_uid=metadata.uid)
+    return ArchiveIdentity(namespace=metadata.namespace, cluster=metadata.name, cluster_uid=metadata.uid, store=store)
 
 
 def credential(cluster: DatabaseCluster, role: Role) -> Credential | None:

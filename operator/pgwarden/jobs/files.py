@@ -96,3 +96,5 @@ class ArchiveIdentity(ContractModel):
     cluster: str
     cluster_uid: str
     """UID of the DatabaseCluster that owns the archive."""
+    store: str = ""
+    """Name of the BackupStore, for messages; empty where a shell opens a bucket or folder by itself."""

@@ -151,7 +151,7 @@ class Person:
             if waits != told and time.monotonic() - began > TOLD_AFTER_SECONDS:
                 told = waits
                 if waits:
-                    print(f"waiting: {waits}", file=sys.stderr, flush=True)
+                    sys.stderr.write(f"waiting: {waits}\n")
             for pod in pods:
                 for status in pod.get("status", {}).get("containerStatuses") or ():
                     ended = status.get("state", {}).get("terminated")

@@ -32,7 +32,7 @@ def logical_backup(
         backup_id=backup_id,
         attempt=launch.attempt,
         policy=policy,
-        archive=archive_identity(cluster),
+        archive=archive_identity(cluster, store.metadata.name),
         database=address(cluster),
         expected_system_identifier=cluster.status.system_identifier,
         store=location(store, catalogue_key=True),

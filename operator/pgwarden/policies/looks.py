@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from pgwarden.api.conditions import Judgment, judge
+from pgwarden.api.durations import parse_duration
 from pgwarden.api.quantities import human_bytes, rounded
 from pgwarden.api.status import Attempt
 from pgwarden.catalogue.contract import CatalogueReport, PointReport, What
@@ -47,7 +48,8 @@ def in_words(retention: Retention) -> str:
     named = ("daily", "weekly", "monthly", "yearly")
     more = [f"{getattr(retention, name)} {name}" for name in named if getattr(retention, name)]
     fulls = f"at least {retention.minimum_fulls} full backup{'s' if retention.minimum_fulls > 1 else ''}"
-    return ", ".join([f"every moment of {retention.window}", fulls, *more])
+    moments = [f"every moment of {retention.window}"] if parse_duration(retention.window) else []
+    return ", ".join([*moments, fulls, *more])
 
 
 def look_job(policy: BackupPolicy) -> str:

@@ -113,7 +113,7 @@ def look(
     verification = policy.spec.verification
     payload = CatalogueTask(
         what=what,
-        archive=archive_identity(cluster),
+        archive=archive_identity(cluster, store.metadata.name),
         store=location(store, catalogue_key=True),
         now=now,
         retention=retention_settings(policy.spec.retention),

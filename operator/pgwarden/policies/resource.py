@@ -17,6 +17,10 @@ from pgwarden.logical.resource import LOGICAL_RULES, Logical
 from pgwarden.policies.drill_resource import DrillPlan, DrillStatus
 from pgwarden.policies.schedule_resource import ScheduleSpec, ScheduleStatus
 
+MORE_THAN_NOTHING = rules(
+    ("self.matches('[1-9]')", "an objective of nothing at all is missed at every moment; give one that can be kept: 5m")
+)
+
 
 class Schedules(Model):
     """When which backups are taken."""
@@ -66,7 +70,8 @@ class Retention(Model):
     """What is kept. Nothing is deleted before a newer backup can take its place."""
 
     window: Annotated[str, Field(min_length=2, max_length=8, pattern=r"^[0-9]{1,6}[smhdw]$")] = "30d"
-    """Every moment of it stays recoverable, for example 30d."""
+    """Every moment of it stays recoverable, for example 30d. 0d keeps minimumFulls and what came after the oldest of
+    them."""
     minimum_fulls: Annotated[int, Field(ge=1, le=1000)] = 2
     """So many restorable full backups are kept, however old they are."""
     daily: Annotated[int, Field(ge=0, le=1000)] = 0
@@ -93,11 +98,11 @@ class Verification(Model):
 class Objectives(Model):
     """What the backups are for; judged all the time."""
 
-    recovery_point: Duration | None = None
+    recovery_point: Annotated[Duration | None, Field(json_schema_extra=MORE_THAN_NOTHING)] = None
     """How much may be lost at most: the age of the newest recoverable moment. Without it what the policy can keep: an
     hour with WAL; else one and a half times the time between two backups, or that and what the longest of them takes.
     """
-    recovery_time: Duration = "30m"
+    recovery_time: Annotated[Duration, Field(json_schema_extra=MORE_THAN_NOTHING)] = "30m"
     """How long a restore may take; judged by the last restore or drill that succeeded, as long as it took."""
 
 

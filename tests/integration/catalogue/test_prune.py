@@ -191,7 +191,10 @@ def test_another_cluster_may_not_prune_until_it_has_adopted_the_archive(
     before = in_claim.names()
     result, _ = in_claim.run(What.PRUNE, retention=NEWEST_ONLY, archive=other)
     assert result.reason == "ArchiveBelongsToAnother"
-    assert f"adopt --from {IDENTITY.cluster_uid}" in result.remedy
+    assert (
+        f"backup adopt --namespace shop --cluster operational --store STORE --from {IDENTITY.cluster_uid}"
+        in result.remedy
+    )
     assert in_claim.names() == before
     now = datetime.now(UTC)
     with pytest.raises(TaskError) as refused:

@@ -169,3 +169,8 @@ def test_fulls_that_the_archive_does_not_hold_any_more_are_said() -> None:
     done = look(before, [full(NOW - 9 * HOUR, "nightly")], ended_job(success(**told(empty)), look_job(before)))
     assert done.sound is not None and (done.sound.status, done.sound.reason) == ("False", "BackupsMissing")
     assert "nightly" in done.sound.message
+
+
+def test_a_window_of_nothing_promises_no_moment() -> None:
+    kept = policy(retention={"window": "0d", "minimumFulls": 3}).spec.retention
+    assert in_words(kept) == "at least 3 full backups"
