@@ -104,14 +104,7 @@ def choose_base(catalogue: Catalogue, target: Target) -> Base:
     wanted = positions(catalogue, target, path, timeline)
     early = [each for each in usable if precedes(each, wanted)]
     if not early:
-        first = usable[0]
-        raise TaskError(
-            "TargetBeforeFirstBackup",
-            f"{target} lies before the oldest restorable backup on timeline {timeline}, {first.backup_id}, which is "
-            f"consistent from {shown(first.stop_time)} ({format_lsn(first.stop)}) on"
-            + beside(catalogue, target, timeline),
-            remedy=f"Choose a later target, or another timeline. {LISTED}",
-        )
+        raise too_early(catalogue, target, timeline, usable[0])
     covered = coverage(catalogue.timelines, path)
     for backup in reversed(early):
         reached = reach(backup, covered, path)
@@ -183,7 +176,7 @@ def wanted_timeline(catalogue: Catalogue, target: Target) -> int:
 
 
 def positions(catalogue: Catalogue, target: Target, path: Path, timeline: int) -> Wanted:
-    """The target as positions. Raises TaskError with reason TargetBeyondArchive."""
+    """The target as positions. Raises TaskError: TargetBeforeFirstBackup, TargetBeyondArchive."""
     if target.unknown:
         return Wanted(before=target.not_after, before_time=None, until=target.until, end=None)
     if target.lsn is not None:
@@ -198,7 +191,9 @@ def positions(catalogue: Catalogue, target: Target, path: Path, timeline: int) -
     if after is None:
         exact = any(each.stop_time == target.time for each in candidates(catalogue, path))
         if not exact:
-            raise beyond(catalogue, target, timeline)
+            first = candidates(catalogue, path)[0]
+            early = target.time < first.stop_time
+            raise too_early(catalogue, target, timeline, first) if early else beyond(catalogue, target, timeline)
         return Wanted(before=None, before_time=target.time, until=None, end=0)
     until = [each for each in index if each.time <= target.time and each.position <= after.position]
     last = until[-1] if until else None
@@ -223,6 +218,16 @@ def furthest(catalogue: Catalogue, timeline: int) -> int:
     path = path_of(catalogue.timelines, timeline)
     ends = [each.end for each in coverage(catalogue.timelines, path)]
     return max([*ends, *(each.carried_until for each in candidates(catalogue, path))], default=0)
+
+
+def too_early(catalogue: Catalogue, target: Target, timeline: int, first: StoredBackup) -> TaskError:
+    """The refusal of a target that lies before the end of the `first` backup of a timeline."""
+    return TaskError(
+        "TargetBeforeFirstBackup",
+        f"{target} lies before the oldest restorable backup on timeline {timeline}, {first.backup_id}, which is "
+        f"consistent from {shown(first.stop_time)} ({format_lsn(first.stop)}) on" + beside(catalogue, target, timeline),
+        remedy=f"Choose a later target, or another timeline. {LISTED}",
+    )
 
 
 def beyond(catalogue: Catalogue, target: Target | str, timeline: int) -> TaskError:

@@ -262,6 +262,9 @@ def test_the_end_of_a_backup_is_had_back_as_statuses_tell_it() -> None:
     with pytest.raises(TaskError) as raised:
         resolve(without, TargetPoint(time=NOON + 21 * MINUTE))
     assert raised.value.reason == "TargetBeyondArchive"
+    with pytest.raises(TaskError) as raised:
+        resolve(without, TargetPoint(time=NOON - MINUTE))
+    assert raised.value.reason == "TargetBeforeFirstBackup"
     assert resolve(with_wal, TargetPoint(time=NOON + 20 * MINUTE)).backup_id == "first", "WAL leads there exactly"
 
 
