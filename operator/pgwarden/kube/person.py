@@ -236,7 +236,7 @@ async def _told(work: Awaitable[T]) -> T:
             "ClusterRefused",
             error.message,
             remedy="Ask for the rights that docs/retention.md lists; for restores docs/restore-points.md, for drills "
-            "docs/restore/drills.md."
+            "docs/restore-drills.md."
             if error.status == FORBIDDEN
             else "Correct what it names."
             if error.status == UNPROCESSABLE

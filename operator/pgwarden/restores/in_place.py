@@ -110,7 +110,7 @@ class Restoration(PuttingBack):
         claim = self.place.claim
         message = (
             f"another RestoreRequest (UID {self.seen.marked_by}) works on claim {claim}. Wait for its end, then make a"
-            " new RestoreRequest. If it was deleted on the way, docs/restore/in-place.md says how to put its work back"
+            " new RestoreRequest. If it was deleted on the way, docs/restore-in-place.md says how to put its work back"
         )
         return Obstacle("RestoreRunning", message)
 

@@ -32,7 +32,7 @@ STORE_IS_READ_ONLY = frozenset({"StoreReadOnly", "StoreAccessDenied"})
 
 
 def run(task: InPlaceTask, context: AgentContext) -> Done:
-    """Carries one action out; each can be repeated. Raises TaskError; the reasons stand in docs/restore/in-place.md."""
+    """Carries one action out; each can be repeated. Raises TaskError; the reasons stand in docs/restore-in-place.md."""
     if task.action is Action.PREFLIGHT:
         return preflight(task, context)
     restore = task.restore
