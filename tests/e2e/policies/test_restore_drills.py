@@ -73,7 +73,7 @@ def test_the_last_few_are_kept(drilled: Place) -> None:
     )  # fmt: skip
     ended = [body for body in drills(drilled) if is_ready(body)]
     assert len(ended) <= 3
-    assert "than the median" in drill_of(drilled.get("backuppolicy", POLICY))["trend"]
+    assert "the median of the" in drill_of(drilled.get("backuppolicy", POLICY))["trend"]
 
 
 def test_a_drill_that_fails_is_told_and_holds_up_no_backup(drilled: Place) -> None:
