@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 import secrets
 from collections.abc import Callable, Sequence
@@ -19,6 +18,7 @@ from pgwarden.backups.task import done
 from pgwarden.catalogue.contract import BackupLine, RetentionSettings, What
 from pgwarden.catalogue.render import catalogue_job, task_for
 from pgwarden.cli.backup_source import Answer, answer
+from pgwarden.cli.waiting import waited_for
 from pgwarden.clusters.resource import DatabaseCluster
 from pgwarden.jobs.errors import TaskError
 from pgwarden.jobs.names import job_name
@@ -32,7 +32,6 @@ from pgwarden.policies.resource import BackupPolicy
 from pgwarden.policies.runs import REASON_ANNOTATION, RunType
 from pgwarden.stores.resource import BackupStore
 
-POLL_SECONDS = 2.0
 IMPORTED = "pgwarden.dev/imported-from"
 TYPES = {"full": "Full", "incremental": "Incremental"}
 SHARED = ("clusterRef", "storeRef", "compression", "jobTemplate")
@@ -138,19 +137,17 @@ def counted(backup: Body, policy: BackupPolicy) -> Body:
 
 async def followed(person: Person, name: str, seconds: float) -> DatabaseBackup:
     """The DatabaseBackup once nothing more is to be done about it. Raises TaskError with reason StillRunning."""
-    try:
-        async with asyncio.timeout(seconds):
-            while True:
-                backup = DatabaseBackup.of(await person.get(BACKUPS, name))
-                if finished(backup):
-                    return backup
-                await asyncio.sleep(POLL_SECONDS)
-    except TimeoutError as error:
-        raise TaskError(
-            "StillRunning",
-            f"DatabaseBackup {person.namespace}/{name} has not ended after {seconds:.0f} s; it goes on",
-            remedy=f"Follow it with: kubectl get databasebackup {name} --namespace {person.namespace} --watch",
-        ) from error
+
+    async def look() -> DatabaseBackup | None:
+        backup = DatabaseBackup.of(await person.get(BACKUPS, name))
+        return backup if finished(backup) else None
+
+    return await waited_for(
+        look,
+        seconds,
+        f"DatabaseBackup {person.namespace}/{name} has not ended after {seconds:.0f} s; it goes on",
+        f"Follow it with: kubectl get databasebackup {name} --namespace {person.namespace} --watch",
+    )
 
 
 def import_backups(source: ClusterSource, wanted: list[str]) -> tuple[list[str], list[str]]:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
-
-from pgwarden.api.conditions import Truth, find
+from pgwarden.api.conditions import Condition, Truth
 from pgwarden.backups.plan import EXPIRED, finished
 from pgwarden.backups.resource import DatabaseBackup
 from pgwarden.catalogue.contract import What
-from pgwarden.cli.backup_cluster import POLL_SECONDS, ClusterSource
+from pgwarden.cli.backup_cluster import ClusterSource
 from pgwarden.cli.backup_output import expiry
 from pgwarden.cli.backup_place import Place
+from pgwarden.cli.waiting import answer, waited_for
 from pgwarden.jobs.errors import TaskError
 from pgwarden.kube.person import BACKUPS, POLICIES, Person, as_person
 from pgwarden.policies.access import governing, retention_settings
@@ -36,12 +35,12 @@ def expire(place: Place, name: str, *, dry_run: bool) -> tuple[bool, str]:
             )
         if dry_run:
             return await judged(person, backup, seconds)
-        said = find(backup.status.conditions, EXPIRED)
+        said = answer(backup.status.conditions, EXPIRED)
         generation = backup.metadata.generation
         if not backup.spec.expire:
             body = await person.client.merge(BACKUPS, person.namespace, name, {"spec": {"expire": True}})
             generation = body["metadata"]["generation"]
-        elif said is not None and said.status != Truth.UNKNOWN:
+        elif said is not None:
             return said.status == Truth.TRUE, f"{name}: {said.message}"
         return await answered(person, name, generation, seconds)
 
@@ -65,22 +64,19 @@ def check_archive(backup: DatabaseBackup, place: Place, policy: BackupPolicy | N
 
 async def answered(person: Person, name: str, generation: int, seconds: float) -> tuple[bool, str]:
     """Whether a DatabaseBackup is gone, once the operator has said. Raises TaskError with reason StillRunning."""
-    try:
-        async with asyncio.timeout(seconds):
-            while True:
-                status = DatabaseBackup.of(await person.get(BACKUPS, name)).status
-                said = find(status.conditions, EXPIRED)
-                fresh = said is not None and said.observed_generation >= generation
-                if said is not None and fresh and said.status != Truth.UNKNOWN:
-                    return said.status == Truth.TRUE, f"{name}: {said.message}"
-                await asyncio.sleep(POLL_SECONDS)
-    except TimeoutError as error:
-        raise TaskError(
-            "StillRunning",
-            f"DatabaseBackup {person.namespace}/{name} has not been deleted after {seconds:.0f} s; the wish stands",
-            remedy=f"Its condition Expired says what it waits for: kubectl describe databasebackup {name} "
-            f"--namespace {person.namespace}",
-        ) from error
+
+    async def look() -> Condition | None:
+        status = DatabaseBackup.of(await person.get(BACKUPS, name)).status
+        return answer(status.conditions, EXPIRED, generation=generation)
+
+    said = await waited_for(
+        look,
+        seconds,
+        f"DatabaseBackup {person.namespace}/{name} has not been deleted after {seconds:.0f} s; the wish stands",
+        f"Its condition Expired says what it waits for: kubectl describe databasebackup {name} "
+        f"--namespace {person.namespace}",
+    )
+    return said.status == Truth.TRUE, f"{name}: {said.message}"
 
 
 async def judged(person: Person, backup: DatabaseBackup, seconds: float) -> tuple[bool, str]:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
-
-from pgwarden.api.conditions import Truth, find
+from pgwarden.api.conditions import Condition
 from pgwarden.backups.plan import PINNED, finished
 from pgwarden.backups.resource import DatabaseBackup
 from pgwarden.catalogue.contract import What
-from pgwarden.cli.backup_cluster import POLL_SECONDS, ClusterSource
-from pgwarden.jobs.errors import TaskError
+from pgwarden.cli.backup_cluster import ClusterSource
+from pgwarden.cli.waiting import answer, waited_for
 from pgwarden.kube.person import BACKUPS, Person, as_person
 
 
@@ -47,20 +45,17 @@ async def answered(person: Person, backup: DatabaseBackup, generations: dict[str
     name = backup.metadata.name
     if not finished(backup):
         return f"{name}: as soon as it is in the store"
-    try:
-        async with asyncio.timeout(seconds):
-            while True:
-                status = DatabaseBackup.of(await person.get(BACKUPS, name)).status
-                said = find(status.conditions, PINNED)
-                fresh = said is not None and said.observed_generation >= generations[name]
-                if said is not None and fresh and said.status != Truth.UNKNOWN:
-                    return f"{name}: {said.message}"
-                await asyncio.sleep(POLL_SECONDS)
-    except TimeoutError as error:
-        raise TaskError(
-            "StillRunning",
-            f"the store was not told of DatabaseBackup {person.namespace}/{name} within {seconds:.0f} s; the wish "
-            "stands, and holds already for whatever prunes",
-            remedy=f"Its condition Pinned says what it waits for: kubectl describe databasebackup {name} "
-            f"--namespace {person.namespace}",
-        ) from error
+
+    async def look() -> Condition | None:
+        status = DatabaseBackup.of(await person.get(BACKUPS, name)).status
+        return answer(status.conditions, PINNED, generation=generations[name])
+
+    said = await waited_for(
+        look,
+        seconds,
+        f"the store was not told of DatabaseBackup {person.namespace}/{name} within {seconds:.0f} s; the wish "
+        "stands, and holds already for whatever prunes",
+        f"Its condition Pinned says what it waits for: kubectl describe databasebackup {name} "
+        f"--namespace {person.namespace}",
+    )
+    return f"{name}: {said.message}"

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
-
-from pgwarden.api.conditions import Truth, find
-from pgwarden.cli.backup_cluster import POLL_SECONDS
+from pgwarden.api.conditions import Condition, Truth, find
+from pgwarden.cli.waiting import answer, waited_for
 from pgwarden.jobs.errors import TaskError
 from pgwarden.kube.person import RESTORES, Person, as_person
 from pgwarden.restores.in_place import OLD_DATA_DISCARDED
@@ -40,19 +38,16 @@ async def discarded(person: Person, name: str, seconds: float) -> tuple[bool, st
 
 async def answered(person: Person, name: str, seconds: float) -> tuple[bool, str]:
     """Whether the old data are gone, once the operator has said. Raises TaskError with reason StillRunning."""
-    try:
-        async with asyncio.timeout(seconds):
-            while True:
-                request = RestoreRequest.of(await person.get(RESTORES, name))
-                said = find(request.status.conditions, OLD_DATA_DISCARDED)
-                if said is not None and said.status != Truth.UNKNOWN:
-                    return said.status == Truth.TRUE, f"{name}: {said.message}"
-                await asyncio.sleep(POLL_SECONDS)
-    except TimeoutError as error:
-        raise TaskError(
-            "StillRunning",
-            f"the old data of RestoreRequest {person.namespace}/{name} have not been deleted after {seconds:.0f} s; the"
-            " wish stands",
-            remedy=f"Its condition {OLD_DATA_DISCARDED} says what it waits for: kubectl describe restorerequest {name}"
-            f" --namespace {person.namespace}",
-        ) from error
+
+    async def look() -> Condition | None:
+        return answer(RestoreRequest.of(await person.get(RESTORES, name)).status.conditions, OLD_DATA_DISCARDED)
+
+    said = await waited_for(
+        look,
+        seconds,
+        f"the old data of RestoreRequest {person.namespace}/{name} have not been deleted after {seconds:.0f} s; the"
+        " wish stands",
+        f"Its condition {OLD_DATA_DISCARDED} says what it waits for: kubectl describe restorerequest {name}"
+        f" --namespace {person.namespace}",
+    )
+    return said.status == Truth.TRUE, f"{name}: {said.message}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import secrets
 import sys
 from dataclasses import dataclass, field
@@ -13,6 +12,7 @@ from pgwarden.api.conditions import READY, find, is_true
 from pgwarden.api.model import API_VERSION
 from pgwarden.api.quantities import human_seconds
 from pgwarden.cli.output import print_json, printable
+from pgwarden.cli.waiting import waited_for
 from pgwarden.jobs.errors import TaskError
 from pgwarden.jobs.names import label_value
 from pgwarden.kube.client import Body
@@ -121,20 +121,19 @@ def drill_now(
 
 async def followed(person: Person, name: str, seconds: float, tell: StepTeller) -> RestoreRequest:
     """The RestoreRequest once nothing more is to be done about it. Raises TaskError with reason StillRunning."""
-    try:
-        async with asyncio.timeout(seconds):
-            while True:
-                request = RestoreRequest.of(await person.get(RESTORES, name))
-                tell.tell(request)
-                if finished(request):
-                    return request
-                await asyncio.sleep(POLL_SECONDS)
-    except TimeoutError as error:
-        raise TaskError(
-            "StillRunning",
-            f"RestoreRequest {person.namespace}/{name} has not ended after {seconds:.0f} s; it goes on",
-            remedy=f"Follow it with: kubectl get restorerequest {name} --namespace {person.namespace} --watch",
-        ) from error
+
+    async def look() -> RestoreRequest | None:
+        request = RestoreRequest.of(await person.get(RESTORES, name))
+        tell.tell(request)
+        return request if finished(request) else None
+
+    return await waited_for(
+        look,
+        seconds,
+        f"RestoreRequest {person.namespace}/{name} has not ended after {seconds:.0f} s; it goes on",
+        f"Follow it with: kubectl get restorerequest {name} --namespace {person.namespace} --watch",
+        poll=POLL_SECONDS,
+    )
 
 
 def show_outcome(request: RestoreRequest, *, as_json: bool, ended: bool) -> bool:
