@@ -7,35 +7,23 @@ backup, so Ready stays as it was; the condition Expired tells of it, and it is a
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from pgwarden.api.conditions import Judgment, Truth, find, is_true, judge, ready
+from pgwarden.api.conditions import Truth, find, is_true, judge, ready
 from pgwarden.api.quantities import human_bytes
 from pgwarden.api.status import Attempt
 from pgwarden.backups.plan import EXPIRED, RESTORABLE, WAIT_SECONDS, BackupPlan, finished
 from pgwarden.backups.resource import BackupType, DatabaseBackup, DatabaseBackupStatus
+from pgwarden.backups.wishes import ObservedWish, Wish
 from pgwarden.catalogue.contract import CatalogueReport, ExpiryReport
-from pgwarden.clusters.access import Obstacle
-from pgwarden.jobs.attempts import KEPT_ATTEMPTS, Verdict, decide
+from pgwarden.jobs.attempts import Verdict
 from pgwarden.jobs.names import job_name
-from pgwarden.jobs.plan import REPORT_UNREADABLE, report_of, told
-from pgwarden.jobs.state import JobState
+from pgwarden.jobs.plan import REPORT_UNREADABLE, report_of
 
 KEPT = "Kept"
 EXPIRING = "Expiring"
+WISH = Wish(EXPIRED)
 ASKED_AGAIN = timedelta(hours=1)
-
-
-@dataclass(frozen=True)
-class ObservedExpiry:
-    """What is known beside the object."""
-
-    job: JobState
-    obstacle: Obstacle | None = None
-    """Why the archive cannot be judged now."""
-    busy: str = ""
-    """Why a Job cannot begin now although nothing is missing."""
 
 
 def expired(backup: DatabaseBackup) -> bool:
@@ -103,12 +91,12 @@ def may_lose_parent(backup: DatabaseBackup, others: Sequence[DatabaseBackup]) ->
     return f"waits for DatabaseBackup {names[0]} to be deleted (its spec.expire)" if names else ""
 
 
-def plan_expiry(backup: DatabaseBackup, observed: ObservedExpiry, now: datetime) -> BackupPlan:
+def plan_expiry(backup: DatabaseBackup, observed: ObservedWish, now: datetime) -> BackupPlan:
     """The status of a DatabaseBackup that is `concerned`, and whether an attempt to delete it is to be started."""
     status, open_ = backup.status, open_attempts(backup)
     before = find(status.conditions, EXPIRED)
     if not open_ and not backup.spec.expire:
-        return said(backup, status, [judge(EXPIRED, False, KEPT, "the backup is kept (spec.expire)")], None)
+        return WISH.said(backup, status, [judge(EXPIRED, False, KEPT, "the backup is kept (spec.expire)")], None)
     refused = (
         before is not None
         and before.status == Truth.FALSE
@@ -118,34 +106,21 @@ def plan_expiry(backup: DatabaseBackup, observed: ObservedExpiry, now: datetime)
     if not open_ and refused and status.expiry_judged is not None and now < status.expiry_judged + ASKED_AGAIN:
         rest = (status.expiry_judged + ASKED_AGAIN - now).total_seconds()
         return BackupPlan(status=status, again_after=max(1.0, rest))
-    decision = decide(open_, observed.job, now=now)
-    earlier = [each for each in status.attempts if each not in open_]
-    status = status.model_copy(update={"attempts": [*earlier, *decision.attempts][-KEPT_ATTEMPTS:]})
+    decision, status = WISH.decided(backup, open_, observed, now)
     if decision.verdict is Verdict.START:
-        return start(backup, status, observed, decision.number)
+        queued = judge(EXPIRED, None, "Queued", observed.busy)
+        begun = judge(EXPIRED, None, EXPIRING, "the archive is read, to judge what needs the backup")
+        return WISH.start(backup, status, observed, decision.number, queued=queued, begun=begun)
     if decision.verdict in (Verdict.WAIT, Verdict.BACK_OFF):
         message = decision.message or f"Job {observed.job.name} judges what needs it, and deletes it"
         waiting = judge(EXPIRED, None, decision.reason or EXPIRING, message)
-        return said(backup, status, [waiting], decision.seconds or WAIT_SECONDS)
+        return WISH.said(backup, status, [waiting], decision.seconds or WAIT_SECONDS)
     status = status.model_copy(update={"expiry_judged": now.replace(microsecond=0)})
     if decision.verdict is Verdict.FAILED:
         failed = judge(EXPIRED, False, decision.reason, f"the backup could not be deleted: {decision.message}")
-        return said(backup, status, [failed], ASKED_AGAIN.total_seconds())
+        return WISH.said(backup, status, [failed], ASKED_AGAIN.total_seconds())
     report = report_of(CatalogueReport, decision.result)
     return answered(backup, status, report.expiry if report is not None else None)
-
-
-def start(backup: DatabaseBackup, status: DatabaseBackupStatus, observed: ObservedExpiry, number: int) -> BackupPlan:
-    """The plan that starts an attempt, or says what it waits for."""
-    if observed.obstacle is not None:
-        reason, message = observed.obstacle.reason, observed.obstacle.message
-        return said(backup, status, [judge(EXPIRED, None, reason, message)], WAIT_SECONDS)
-    if observed.busy:
-        return said(backup, status, [judge(EXPIRED, None, "Queued", observed.busy)], WAIT_SECONDS)
-    message = "the archive is read, to judge what needs the backup"
-    begun = said(backup, status, [judge(EXPIRED, None, EXPIRING, message)], WAIT_SECONDS)
-    begun.attempt = number
-    return begun
 
 
 def answered(backup: DatabaseBackup, status: DatabaseBackupStatus, report: ExpiryReport | None) -> BackupPlan:
@@ -153,22 +128,16 @@ def answered(backup: DatabaseBackup, status: DatabaseBackupStatus, report: Expir
     mine = next((each for each in report.refused if each.backup_id == status.backup_id), None) if report else None
     if report is None or (mine is None and status.backup_id not in report.backup_ids):
         message = "the agent's report does not tell of it. Bring operator and agent images to one version"
-        return said(backup, status, [judge(EXPIRED, False, REPORT_UNREADABLE, message)], ASKED_AGAIN.total_seconds())
+        return WISH.said(
+            backup, status, [judge(EXPIRED, False, REPORT_UNREADABLE, message)], ASKED_AGAIN.total_seconds()
+        )
     if mine is not None:
         refused = judge(EXPIRED, False, mine.reason, mine.message)
-        return said(backup, status, [refused], ASKED_AGAIN.total_seconds())
+        return WISH.said(backup, status, [refused], ASKED_AGAIN.total_seconds())
     message = f"backup {status.backup_id} was deleted from the store, as spec.expire asks"
     if report.bytes:
         message += f"; {human_bytes(report.bytes)} were freed"
     judgments = [judge(EXPIRED, True, EXPIRED, message)]
     if is_true(status.conditions, RESTORABLE):
         judgments += [*ready(EXPIRED, message), judge(RESTORABLE, False, EXPIRED, message)]
-    return said(backup, status, judgments, None)
-
-
-def said(
-    backup: DatabaseBackup, status: DatabaseBackupStatus, judgments: list[Judgment], again_after: float | None
-) -> BackupPlan:
-    """A plan with an Event where Expired turned."""
-    notices = told(judgments, backup.status, EXPIRED)
-    return BackupPlan(status=status, judgments=judgments, notices=notices, again_after=again_after)
+    return WISH.said(backup, status, judgments, None)

@@ -7,34 +7,21 @@ whoever prunes is told of the wish. An object that never pinned anything takes n
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from pgwarden.api.conditions import Judgment, Truth, find, judge
+from pgwarden.api.conditions import Truth, find, judge
 from pgwarden.api.status import Attempt
 from pgwarden.backups.expiry import expired, same_archive
 from pgwarden.backups.plan import PINNED, WAIT_SECONDS, BackupPlan, finished
-from pgwarden.backups.resource import DatabaseBackup, DatabaseBackupStatus
-from pgwarden.clusters.access import Obstacle
-from pgwarden.jobs.attempts import KEPT_ATTEMPTS, Verdict, decide
+from pgwarden.backups.resource import DatabaseBackup
+from pgwarden.backups.wishes import ObservedWish, Wish
+from pgwarden.jobs.attempts import Verdict
 from pgwarden.jobs.names import job_name
-from pgwarden.jobs.plan import told
-from pgwarden.jobs.state import JobState
 
 UNPINNED = "Unpinned"
 PINNING = "Pinning"
+WISH = Wish(PINNED)
 ASKED_AGAIN = timedelta(hours=1)
-
-
-@dataclass(frozen=True)
-class ObservedPin:
-    """What is known beside the object."""
-
-    job: JobState
-    obstacle: Obstacle | None = None
-    """Why the store cannot be told now."""
-    busy: str = ""
-    """Why a Job cannot begin now although nothing is missing."""
 
 
 def unlike(backup: DatabaseBackup) -> bool:
@@ -67,19 +54,19 @@ def wanted_pinned(backup: DatabaseBackup, others: Sequence[DatabaseBackup]) -> l
     )
 
 
-def plan_pin(backup: DatabaseBackup, observed: ObservedPin, now: datetime) -> BackupPlan:
+def plan_pin(backup: DatabaseBackup, observed: ObservedWish, now: datetime) -> BackupPlan:
     """The status of a DatabaseBackup that is `unlike`, and whether an attempt to tell the store is to be started."""
     open_ = open_pins(backup)
-    decision = decide(open_, observed.job, now=now)
-    earlier = [each for each in backup.status.attempts if each not in open_]
-    attempts = [*earlier, *decision.attempts][-KEPT_ATTEMPTS:]
-    status = backup.status.model_copy(update={"attempts": attempts})
+    decision, status = WISH.decided(backup, open_, observed, now)
     if decision.verdict is Verdict.START:
-        return start(backup, status, observed, decision.number)
+        verb = "pins it" if backup.spec.pinned else "takes its pin away"
+        queued = judge(PINNED, None, "Queued", observed.busy)
+        begun = judge(PINNED, None, PINNING, f"attempt {decision.number} {verb}")
+        return WISH.start(backup, status, observed, decision.number, queued=queued, begun=begun)
     if decision.verdict in (Verdict.WAIT, Verdict.BACK_OFF):
         message = decision.message or f"Job {observed.job.name} tells the store"
         waiting = judge(PINNED, None, decision.reason or PINNING, message)
-        return said(backup, status, waiting, decision.seconds or WAIT_SECONDS)
+        return WISH.said(backup, status, [waiting], decision.seconds or WAIT_SECONDS)
     answered = status.model_copy(update={"pin_answered": now.replace(microsecond=0)})
     if decision.verdict is Verdict.FAILED:
         ended = decision.attempts[-1].completion_time or now
@@ -87,30 +74,11 @@ def plan_pin(backup: DatabaseBackup, observed: ObservedPin, now: datetime) -> Ba
         if rest <= timedelta():
             return BackupPlan(status=answered, again_after=1.0)  # begins anew, under another name
         message = f"the store could not be told whether the backup is pinned: {decision.message}"
-        return said(backup, status, judge(PINNED, None, decision.reason, message), rest.total_seconds())
+        told = judge(PINNED, None, decision.reason, message)
+        return WISH.said(backup, status, [told], rest.total_seconds())
     # What the Job has done counts; the spec may ask for something else by now.
     if decision.reason == PINNED:
         message = "the store keeps it, with all it builds upon, until spec.pinned is false"
-        return said(backup, answered, judge(PINNED, True, PINNED, message), None)
-    return said(backup, answered, judge(PINNED, False, UNPINNED, "retention lets it go in its time"), None)
-
-
-def start(backup: DatabaseBackup, status: DatabaseBackupStatus, observed: ObservedPin, number: int) -> BackupPlan:
-    """The plan that starts an attempt, or says what it waits for."""
-    if observed.obstacle is not None:
-        reason, message = observed.obstacle.reason, observed.obstacle.message
-        return said(backup, status, judge(PINNED, None, reason, message), WAIT_SECONDS)
-    if observed.busy:
-        return said(backup, status, judge(PINNED, None, "Queued", observed.busy), WAIT_SECONDS)
-    verb = "pins it" if backup.spec.pinned else "takes its pin away"
-    begun = said(backup, status, judge(PINNED, None, PINNING, f"attempt {number} {verb}"), WAIT_SECONDS)
-    begun.attempt = number
-    return begun
-
-
-def said(
-    backup: DatabaseBackup, status: DatabaseBackupStatus, judgment: Judgment, again_after: float | None
-) -> BackupPlan:
-    """A plan with an Event where Pinned turned."""
-    notices = told([judgment], backup.status, PINNED)
-    return BackupPlan(status=status, judgments=[judgment], notices=notices, again_after=again_after)
+        return WISH.said(backup, answered, [judge(PINNED, True, PINNED, message)], None)
+    gone = judge(PINNED, False, UNPINNED, "retention lets it go in its time")
+    return WISH.said(backup, answered, [gone], None)

@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 
 from pgwarden.backups.expiry import (
-    ObservedExpiry,
     concerned,
     deleting,
     expiry_job,
@@ -19,6 +18,7 @@ from pgwarden.backups.expiry import (
 )
 from pgwarden.backups.plan import BackupPlan, ObservedBackup, backup_id, plan
 from pgwarden.backups.resource import DatabaseBackup
+from pgwarden.backups.wishes import ObservedWish
 from pgwarden.clusters.access import Obstacle
 from pgwarden.jobs.attempts import MAX_ATTEMPTS, AttemptOutcome
 from pgwarden.jobs.state import ABSENT, JobPhase, JobState
@@ -62,12 +62,12 @@ def asked(
 ) -> tuple[BackupPlan, dict[str, Any]]:
     """The plan for a backup whose first attempt is open, and the status that it leaves."""
     before = before or doomed(attempts=[attempt(job=expiry_job(doomed(), 1))])
-    result = plan_expiry(before, ObservedExpiry(job), now)
+    result = plan_expiry(before, ObservedWish(job), now)
     return result, written(result, before)
 
 
 def test_the_first_look_starts_a_job_and_leaves_the_backup_ready() -> None:
-    result = plan_expiry(doomed(), ObservedExpiry(ABSENT), NOW)
+    result = plan_expiry(doomed(), ObservedWish(ABSENT), NOW)
     assert result.attempt == 1
     assert said(result.judgments, "Expired") == ("Unknown", "Expiring")
     assert kstatus(result.judgments) == ("", "", "")
@@ -76,11 +76,11 @@ def test_the_first_look_starts_a_job_and_leaves_the_backup_ready() -> None:
 @pytest.mark.parametrize(
     ("observed", "reason"),
     [
-        (ObservedExpiry(ABSENT, Obstacle("RestoreUndecided", "a restore")), "RestoreUndecided"),
-        (ObservedExpiry(ABSENT, busy="waits"), "Queued"),
+        (ObservedWish(ABSENT, Obstacle("RestoreUndecided", "a restore")), "RestoreUndecided"),
+        (ObservedWish(ABSENT, busy="waits"), "Queued"),
     ],
 )
-def test_it_waits_for_what_may_come(observed: ObservedExpiry, reason: str) -> None:
+def test_it_waits_for_what_may_come(observed: ObservedWish, reason: str) -> None:
     result = plan_expiry(doomed(), observed, NOW)
     assert (result.attempt, said(result.judgments, "Expired")) == (None, ("Unknown", reason))
     assert result.again_after is not None
@@ -109,9 +109,9 @@ def test_a_refusal_leaves_the_backup_as_good_as_it_was_and_is_asked_again_in_an_
     assert said(result.judgments, "Expired") == ("False", "WindowNeedsIt")
     assert [notice.warning for notice in result.notices] == [True]
     refused = doomed(**after)
-    rest = plan_expiry(refused, ObservedExpiry(ABSENT), NOW + timedelta(minutes=20))
+    rest = plan_expiry(refused, ObservedWish(ABSENT), NOW + timedelta(minutes=20))
     assert (rest.attempt, rest.judgments, rest.again_after) == (None, [], 2400)
-    again = plan_expiry(refused, ObservedExpiry(ABSENT), NOW + timedelta(hours=1))
+    again = plan_expiry(refused, ObservedWish(ABSENT), NOW + timedelta(hours=1))
     assert again.attempt == 1
     assert expiry_job(refused, 1) != expiry_job(doomed(), 1), "the answer of the old Job is no answer now"
 
@@ -120,17 +120,17 @@ def test_a_wish_that_is_taken_back_keeps_the_backup() -> None:
     _, after = asked(ended_job(success(expiry=REFUSED)))
     kept = doomed(expire=False, **after)
     assert concerned(kept)
-    result = plan_expiry(kept, ObservedExpiry(ABSENT), NOW)
+    result = plan_expiry(kept, ObservedWish(ABSENT), NOW)
     assert said(result.judgments, "Expired") == ("False", "Kept")
     assert not concerned(doomed(expire=False, **written(result, kept)))
     wanted_again = doomed(**written(result, kept))
-    assert plan_expiry(wanted_again, ObservedExpiry(ABSENT), NOW).attempt == 1
+    assert plan_expiry(wanted_again, ObservedWish(ABSENT), NOW).attempt == 1
 
 
 def test_a_wish_that_is_taken_back_while_the_job_deletes_is_too_late() -> None:
     running = doomed(expire=False, attempts=[attempt(job=expiry_job(doomed(), 1))])
     assert concerned(running)
-    assert plan_expiry(running, ObservedExpiry(job_state(JobPhase.RUNNING)), NOW).delete_job is None
+    assert plan_expiry(running, ObservedWish(job_state(JobPhase.RUNNING)), NOW).delete_job is None
     _, after = asked(ended_job(success(expiry=GONE)), running)
     assert conditions_of(after)["Expired"].status == "True"
 

@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from pgwarden.backups.pinning import ObservedPin, pin_job, plan_pin, unlike, wanted_pinned
+from pgwarden.backups.pinning import pin_job, plan_pin, unlike, wanted_pinned
 from pgwarden.backups.resource import DatabaseBackup
+from pgwarden.backups.wishes import ObservedWish
 from pgwarden.clusters.access import Obstacle
 from pgwarden.jobs.attempts import MAX_ATTEMPTS, AttemptOutcome
 from pgwarden.jobs.state import ABSENT, JobPhase, JobState
@@ -73,7 +74,7 @@ def test_a_job_that_runs_is_followed_although_the_wish_was_taken_back() -> None:
 
 
 def test_the_first_look_starts_a_job_and_leaves_the_backup_ready() -> None:
-    result = plan_pin(wanted(), ObservedPin(ABSENT), NOW)
+    result = plan_pin(wanted(), ObservedWish(ABSENT), NOW)
     assert result.attempt == 1
     assert said(result.judgments, "Pinned") == ("Unknown", "Pinning")
     assert kstatus(result.judgments) == ("", "", "")
@@ -82,11 +83,11 @@ def test_the_first_look_starts_a_job_and_leaves_the_backup_ready() -> None:
 @pytest.mark.parametrize(
     ("observed", "reason"),
     [
-        (ObservedPin(ABSENT, Obstacle("StoreNotWritable", "it is read-only")), "StoreNotWritable"),
-        (ObservedPin(ABSENT, busy="another look runs"), "Queued"),
+        (ObservedWish(ABSENT, Obstacle("StoreNotWritable", "it is read-only")), "StoreNotWritable"),
+        (ObservedWish(ABSENT, busy="another look runs"), "Queued"),
     ],
 )
-def test_it_waits_for_what_the_condition_names(observed: ObservedPin, reason: str) -> None:
+def test_it_waits_for_what_the_condition_names(observed: ObservedWish, reason: str) -> None:
     result = plan_pin(wanted(), observed, NOW)
     assert (result.attempt, said(result.judgments, "Pinned")) == (None, ("Unknown", reason))
     assert result.again_after
@@ -96,7 +97,7 @@ def test_it_waits_for_what_the_condition_names(observed: ObservedPin, reason: st
 def test_what_the_job_did_is_told_whatever_the_spec_says_by_now(reason: str, truth: str) -> None:
     for pinned in (True, False):
         before = wanted(pinned=pinned, attempts=[open_attempt()])
-        result = plan_pin(before, ObservedPin(ended_job(success(reason))), NOW)
+        result = plan_pin(before, ObservedWish(ended_job(success(reason))), NOW)
         assert said(result.judgments, "Pinned") == (truth, reason)
         after = DatabaseBackup.model_validate({**before.to_json(), "status": written(result, before)})
         assert unlike(after) == (pinned != (reason == "Pinned")), "it is told again where the wish has turned"
@@ -104,7 +105,7 @@ def test_what_the_job_did_is_told_whatever_the_spec_says_by_now(reason: str, tru
 
 
 def test_a_job_under_way_is_waited_for() -> None:
-    result = plan_pin(wanted(attempts=[open_attempt()]), ObservedPin(job_state(JobPhase.RUNNING)), NOW)
+    result = plan_pin(wanted(attempts=[open_attempt()]), ObservedWish(job_state(JobPhase.RUNNING)), NOW)
     assert (result.attempt, said(result.judgments, "Pinned")) == (None, ("Unknown", "Pinning"))
 
 
@@ -114,16 +115,16 @@ def refused(ago: float) -> DatabaseBackup:
 
 def test_a_refusal_is_told_and_asked_again_in_an_hour() -> None:
     job: JobState = ended_job(failure("ArchiveBelongsToAnother"))
-    result = plan_pin(wanted(attempts=[open_attempt()]), ObservedPin(job), NOW)
+    result = plan_pin(wanted(attempts=[open_attempt()]), ObservedWish(job), NOW)
     assert said(result.judgments, "Pinned") == ("Unknown", "ArchiveBelongsToAnother")
     assert result.again_after == 3600
-    later = plan_pin(refused(ago=600), ObservedPin(ABSENT), NOW)
+    later = plan_pin(refused(ago=600), ObservedWish(ABSENT), NOW)
     assert (later.attempt, later.again_after) == (None, 3000)
-    ahead = plan_pin(refused(ago=-900), ObservedPin(ABSENT), NOW)
+    ahead = plan_pin(refused(ago=-900), ObservedWish(ABSENT), NOW)
     assert ahead.again_after == 3600, "the cluster's clock may be ahead of ours"
-    again = plan_pin(refused(ago=3600), ObservedPin(ABSENT), NOW)
+    again = plan_pin(refused(ago=3600), ObservedWish(ABSENT), NOW)
     after = DatabaseBackup.model_validate({**refused(3600).to_json(), "status": written(again, refused(3600))})
-    assert plan_pin(after, ObservedPin(ABSENT), NOW + timedelta(seconds=1)).attempt == 1
+    assert plan_pin(after, ObservedWish(ABSENT), NOW + timedelta(seconds=1)).attempt == 1
 
 
 def test_whoever_prunes_is_told_of_wishes_that_the_store_does_not_know_yet() -> None:
