@@ -18,7 +18,7 @@ pytestmark = pytest.mark.timeout(600)
 
 CRDS = sorted(path for path in (ROOT / "crds").glob("*.yaml") if path.stem not in {"kustomization", "roles"})
 WRONG: dict[str, Any] = {"string": {"a": 1}, "integer": "many", "boolean": "maybe", "array": "one", "object": "flat"}
-TEXTS = ("aaa", "1", "1d", "0/1", "https://s3.example.com", "age1" + "q" * 58)
+TEXTS = ("aaa", "1", "1d", "0/1", "1-1", "/aaa", "https://s3.example.com", "age1" + "q" * 58)
 MOMENT = "2026-11-23T12:00:00Z"
 Path = tuple[str, ...]
 
@@ -37,12 +37,18 @@ def moment(*without: str) -> tuple[str, ...]:
     return tuple(f"source.target.{name}" for name in without)
 
 
+def only(target: str) -> tuple[str, ...]:
+    """What spec.target goes without when it is that one."""
+    return tuple(f"target.{each}" for each in TARGETS if each != target)
+
+
 ONE_BACKUP = ("source.policyRef", "source.clusterRef", "source.storeRef", "source.target")
 ARCHIVE = ("source.backupRef", "source.policyRef")
 POLICY = ("source.backupRef", "source.clusterRef", "source.storeRef")
+TARGETS = ("newInstance", "drill", "inPlace")
 DAILY = "0 3 * * *"
 STORES = ("s3", "gcs", "azure", "claim")
-SCHEDULES = ("schedules.full", "schedules.incremental", "schedules.logical", "verification.schedule")
+SCHEDULES = ("schedules.full", "schedules.incremental", "schedules.logical", "verification.schedule", "drill")
 WAYS: dict[str, tuple[Way, ...]] = {
     "backupstores": tuple(
         Way(
@@ -57,11 +63,11 @@ WAYS: dict[str, tuple[Way, ...]] = {
     ),
     "backuppolicies": (Way((), {"logical.format": "Directory", **{f"{each}.schedule": DAILY for each in SCHEDULES}}),),
     "restorerequests": (
-        Way(ONE_BACKUP),
-        Way((*ARCHIVE, *moment("lsn", "xid", "name"))),
-        Way((*ARCHIVE, *moment("time", "xid", "name"))),
-        Way((*ARCHIVE, *moment("time", "lsn", "name"))),
-        Way((*POLICY, *moment("time", "lsn", "xid"))),
+        Way((*ONE_BACKUP, *only("newInstance"))),
+        Way((*ARCHIVE, *moment("lsn", "xid", "name"), *only("newInstance"))),
+        Way((*ARCHIVE, *moment("time", "xid", "name"), *only("inPlace"))),
+        Way((*ARCHIVE, *moment("time", "lsn", "name"), *only("drill"))),
+        Way((*POLICY, *moment("time", "lsn", "xid"), *only("drill"))),
     ),
 }
 
