@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from itertools import pairwise
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -12,37 +11,26 @@ from hypothesis import strategies as st
 from pgwarden.policies.drills import DrillRun
 from pgwarden.policies.judgments import ObservedPolicy
 from pgwarden.policies.plan import plan
-from pgwarden.policies.resource import BackupPolicy
 from pgwarden.policies.runs import Run
 from tests.support.objects import NOW
+from tests.unit.policies import two_clocks
 from tests.unit.policies.bodies import after, full, policy
+from tests.unit.policies.two_clocks import DAY, ENDS, Moment, allowed_wait, longest_wait
 
-DAY = timedelta(days=1)
 KEPT = 3
 STEP = st.sampled_from([timedelta(minutes=10), timedelta(hours=1), timedelta(hours=5), timedelta(hours=30)])
 JUMP = st.sampled_from([timedelta(), timedelta(), timedelta(), -timedelta(minutes=30), -3 * DAY, DAY, 9 * DAY])
-ENDS = st.sampled_from(["succeeds", "fails", "goes on"])
 CRASH = st.sampled_from([False, False, True])
 
 
 @dataclass
-class World:
-    """The API server, an operator, and two clocks: the one it reads, and the one that is true."""
-
-    policy: BackupPolicy
-    true: datetime = NOW
-    offset: timedelta = timedelta()
+class World(two_clocks.World):
     drills: list[DrillRun] = field(default_factory=list)
     really: dict[str, tuple[datetime, datetime]] = field(default_factory=dict)
     """Name -> its turn, and when it was truly made."""
     backups: list[Run] = field(default_factory=lambda: [full(NOW - timedelta(hours=9))])
 
-    @property
-    def now(self) -> datetime:
-        return self.true + self.offset
-
     def look(self, *, crash: bool = False) -> None:
-        """One look; a crash keeps the status from being written."""
         result = plan(self.policy, ObservedPolicy(runs=self.backups, drills=self.drills), self.now)
         without = plan(self.policy, ObservedPolicy(runs=self.backups), self.now)
         assert [turn.name for turn in result.backups] == [turn.name for turn in without.backups]
@@ -62,7 +50,6 @@ class World:
         assert len([run for run in self.drills if not run.finished]) <= 1
 
     def end(self, how: str) -> None:
-        """What runs comes to an end, or not."""
         good = how == "succeeds"
         if how == "goes on":
             return
@@ -84,14 +71,10 @@ def world() -> World:
 @given(steps=st.lists(st.tuples(STEP, JUMP, ENDS, CRASH), min_size=1, max_size=40))
 @settings(max_examples=50)
 def test_one_at_a_time_none_twice_and_the_last_few_kept(
-    steps: list[tuple[timedelta, timedelta, str, bool]],
+    steps: list[Moment],
 ) -> None:
     it = world()
-    for step, jump, how, crash in steps:
-        it.true += step
-        it.offset += jump
-        it.look(crash=crash)
-        it.end(how)
+    it.live(steps)
     it.look()
     assert len([run for run in it.drills if run.finished]) <= KEPT
     status = it.policy.status.drill
@@ -105,28 +88,15 @@ def test_one_at_a_time_none_twice_and_the_last_few_kept(
 
 @given(before=st.lists(st.tuples(STEP, JUMP, ENDS, CRASH), max_size=10), hour=st.integers(0, 60), jump=JUMP)
 @settings(max_examples=30)
-def test_no_day_passes_without_a_drill(
-    before: list[tuple[timedelta, timedelta, str, bool]], hour: int, jump: timedelta
-) -> None:
-    """Whatever came before: while drills end, well or badly, and the clock jumps once, two are at most two days apart
-    in true time: one day, and one that the jump may put the next turn off by. A jump back shortly before may have put
-    off that turn already, by another day at most."""
+def test_no_day_passes_without_a_drill(before: list[Moment], hour: int, jump: timedelta) -> None:
+    """Whatever came before, while drills end, well or badly, and the clock jumps once."""
     it = world()
-    for step, earlier_jump, how, crash in before:
-        it.true += step
-        it.offset += earlier_jump
-        it.look(crash=crash)
-        it.end(how)
+    it.live(before)
     it.end("fails")
     began = it.true
-    for passed in range(120):
-        it.true += timedelta(hours=1)
-        it.offset += jump if passed == hour else timedelta()
-        it.look()
-        it.end("fails" if passed % 2 else "succeeds")
-    moments = [began, *sorted(made for _, made in it.really.values() if made > began), it.true]
-    days = 3 if any(earlier_jump < timedelta() for _, earlier_jump, _, _ in before) else 2
-    assert max(later - earlier for earlier, later in pairwise(moments)) <= days * DAY + timedelta(hours=1)
+    it.live_hours(["succeeds", "fails"] * 60, hour, jump)
+    made = [moment for _, moment in it.really.values()]
+    assert longest_wait(began, made, it.true) <= allowed_wait(before)
 
 
 def test_with_a_steady_clock_every_turn_is_taken_once() -> None:

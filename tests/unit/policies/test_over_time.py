@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from itertools import pairwise
 
 import pytest
 from hypothesis import given, settings
@@ -13,38 +12,27 @@ from hypothesis import strategies as st
 
 from pgwarden.policies.judgments import ObservedPolicy
 from pgwarden.policies.plan import plan
-from pgwarden.policies.resource import BackupPolicy
 from pgwarden.policies.runs import Run, RunType, unfinished
 from pgwarden.policies.turns import Turn
 from tests.support.objects import NOW
+from tests.unit.policies import two_clocks
 from tests.unit.policies.bodies import after, policy
+from tests.unit.policies.two_clocks import DAY, ENDS, Moment, allowed_wait, longest_wait
 
-DAY = timedelta(days=1)
 STEP = st.sampled_from([timedelta(minutes=1), timedelta(minutes=10), timedelta(hours=1), timedelta(hours=5)])
 JUMP = st.sampled_from(
     [timedelta(), timedelta(), timedelta(), -timedelta(minutes=30), -DAY / 2, -3 * DAY, DAY, 9 * DAY]
 )
-ENDS = st.sampled_from(["succeeds", "fails", "goes on"])
 CRASH = st.sampled_from([False, False, False, True])
 
 
 @dataclass
-class World:
-    """The API server, an operator, and two clocks: the one it reads, and the one that is true."""
-
-    policy: BackupPolicy
-    true: datetime = NOW
-    offset: timedelta = timedelta()
+class World(two_clocks.World):
     runs: list[Run] = field(default_factory=list)
     really: dict[str, datetime] = field(default_factory=dict)
     """Name -> when it was truly begun."""
 
-    @property
-    def now(self) -> datetime:
-        return self.true + self.offset
-
     def look(self, *, crash: bool = False) -> None:
-        """One look; a crash keeps the status from being written."""
         result = plan(self.policy, ObservedPolicy(runs=self.runs), self.now)
         for turn in result.backups:
             self.check_not_twice(turn)
@@ -54,6 +42,8 @@ class World:
             self.policy = after(result, self.policy)
             gone = set(result.forget)
             self.runs = [run for run in self.runs if run.name not in gone]
+        assert len(unfinished(self.runs, physical=True)) <= 1
+        assert len(unfinished(self.runs, physical=False)) <= 1
 
     def check_not_twice(self, turn: Turn) -> None:
         """A turn is taken twice only where the first time a clock that ran ahead said so, the operator died before it
@@ -63,7 +53,6 @@ class World:
         assert first is None or first < turn.slot, f"{turn.name} was taken twice"
 
     def end(self, how: str) -> None:
-        """What runs comes to an end, or not."""
         if how == "goes on":
             return
         good = how == "succeeds"
@@ -72,10 +61,6 @@ class World:
             run if run.finished else replace(run, finished=True, restorable=good, reason=how, ended=ended)
             for run in self.runs
         ]
-
-    def check(self) -> None:
-        assert len(unfinished(self.runs, physical=True)) <= 1
-        assert len(unfinished(self.runs, physical=False)) <= 1
 
 
 def world() -> World:
@@ -89,42 +74,22 @@ def world() -> World:
 
 @given(steps=st.lists(st.tuples(STEP, JUMP, ENDS, CRASH), min_size=1, max_size=60))
 @settings(max_examples=60)
-def test_one_at_a_time_and_none_twice(steps: list[tuple[timedelta, timedelta, str, bool]]) -> None:
+def test_one_at_a_time_and_none_twice(steps: list[Moment]) -> None:
     it = world()
-    for step, jump, how, crash in steps:
-        it.true += step
-        it.offset += jump
-        it.look(crash=crash)
-        it.check()
-        it.end(how)
+    it.live(steps)
 
 
 @given(before=st.lists(st.tuples(STEP, JUMP, ENDS, CRASH), max_size=12), hour=st.integers(0, 60), jump=JUMP)
 @settings(max_examples=40)
-def test_no_day_passes_without_a_full(
-    before: list[tuple[timedelta, timedelta, str, bool]], hour: int, jump: timedelta
-) -> None:
-    """Whatever came before: while backups succeed, and the clock jumps once, two fulls are at most two days apart in
-    true time: one day, and one that the jump may put the next turn off by. A jump back shortly before may have put off
-    that turn already, by another day at most.
-    """
+def test_no_day_passes_without_a_full(before: list[Moment], hour: int, jump: timedelta) -> None:
+    """Whatever came before, while backups succeed, and the clock jumps once."""
     it = world()
-    for step, earlier_jump, how, crash in before:
-        it.true += step
-        it.offset += earlier_jump
-        it.look(crash=crash)
-        it.end(how)
+    it.live(before)
     it.end("fails")
     began = it.true
-    for passed in range(120):
-        it.true += timedelta(hours=1)
-        it.offset += jump if passed == hour else timedelta()
-        it.look()
-        it.check()
-        it.end("succeeds")
-    moments = [began, *sorted(at for name, at in it.really.items() if "-full-" in name and at > began), it.true]
-    days = 3 if any(earlier_jump < timedelta() for _, earlier_jump, _, _ in before) else 2
-    assert max(later - earlier for earlier, later in pairwise(moments)) <= days * DAY + timedelta(hours=1)
+    it.live_hours(["succeeds"] * 120, hour, jump)
+    fulls = [moment for name, moment in it.really.items() if "-full-" in name]
+    assert longest_wait(began, fulls, it.true) <= allowed_wait(before)
 
 
 @pytest.mark.parametrize("step", [timedelta(minutes=7), timedelta(hours=1)])
