@@ -5,8 +5,6 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Any
 
-import pytest
-
 from pgwarden.backups.expiry import (
     concerned,
     deleting,
@@ -19,7 +17,6 @@ from pgwarden.backups.expiry import (
 from pgwarden.backups.plan import BackupPlan, ObservedBackup, backup_id, plan
 from pgwarden.backups.resource import DatabaseBackup
 from pgwarden.backups.wishes import ObservedWish
-from pgwarden.clusters.access import Obstacle
 from pgwarden.jobs.attempts import MAX_ATTEMPTS, AttemptOutcome
 from pgwarden.jobs.state import ABSENT, JobPhase, JobState
 from pgwarden.policies.judgments import last_backup
@@ -64,26 +61,6 @@ def asked(
     before = before or doomed(attempts=[attempt(job=expiry_job(doomed(), 1))])
     result = plan_expiry(before, ObservedWish(job), now)
     return result, written(result, before)
-
-
-def test_the_first_look_starts_a_job_and_leaves_the_backup_ready() -> None:
-    result = plan_expiry(doomed(), ObservedWish(ABSENT), NOW)
-    assert result.attempt == 1
-    assert said(result.judgments, "Expired") == ("Unknown", "Expiring")
-    assert kstatus(result.judgments) == ("", "", "")
-
-
-@pytest.mark.parametrize(
-    ("observed", "reason"),
-    [
-        (ObservedWish(ABSENT, Obstacle("RestoreUndecided", "a restore")), "RestoreUndecided"),
-        (ObservedWish(ABSENT, busy="waits"), "Queued"),
-    ],
-)
-def test_it_waits_for_what_may_come(observed: ObservedWish, reason: str) -> None:
-    result = plan_expiry(doomed(), observed, NOW)
-    assert (result.attempt, said(result.judgments, "Expired")) == (None, ("Unknown", reason))
-    assert result.again_after is not None
 
 
 def test_what_is_gone_says_so_and_is_left_alone_from_then_on() -> None:

@@ -10,7 +10,6 @@ import pytest
 from pgwarden.backups.pinning import pin_job, plan_pin, unlike, wanted_pinned
 from pgwarden.backups.resource import DatabaseBackup
 from pgwarden.backups.wishes import ObservedWish
-from pgwarden.clusters.access import Obstacle
 from pgwarden.jobs.attempts import MAX_ATTEMPTS, AttemptOutcome
 from pgwarden.jobs.state import ABSENT, JobPhase, JobState
 from tests.support.objects import (
@@ -21,7 +20,6 @@ from tests.support.objects import (
     ended_job,
     failure,
     job_state,
-    kstatus,
     restorable_backup,
     said,
     success,
@@ -71,26 +69,6 @@ def test_what_lies_in_no_store_cannot_be_pinned() -> None:
 
 def test_a_job_that_runs_is_followed_although_the_wish_was_taken_back() -> None:
     assert unlike(wanted(pinned=False, said="False", attempts=[open_attempt()]))
-
-
-def test_the_first_look_starts_a_job_and_leaves_the_backup_ready() -> None:
-    result = plan_pin(wanted(), ObservedWish(ABSENT), NOW)
-    assert result.attempt == 1
-    assert said(result.judgments, "Pinned") == ("Unknown", "Pinning")
-    assert kstatus(result.judgments) == ("", "", "")
-
-
-@pytest.mark.parametrize(
-    ("observed", "reason"),
-    [
-        (ObservedWish(ABSENT, Obstacle("StoreNotWritable", "it is read-only")), "StoreNotWritable"),
-        (ObservedWish(ABSENT, busy="another look runs"), "Queued"),
-    ],
-)
-def test_it_waits_for_what_the_condition_names(observed: ObservedWish, reason: str) -> None:
-    result = plan_pin(wanted(), observed, NOW)
-    assert (result.attempt, said(result.judgments, "Pinned")) == (None, ("Unknown", reason))
-    assert result.again_after
 
 
 @pytest.mark.parametrize(("reason", "truth"), [("Pinned", "True"), ("Unpinned", "False")])
