@@ -8,6 +8,7 @@ import signal
 import sys
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any, TypeVar
 
@@ -118,7 +119,6 @@ class Person:
 
     async def run(self, manifest: Manifest, seconds: float) -> tuple[Result, str]:
         """Runs a Job to its end: its result and its log. The Job is removed, also when this is cancelled; where nobody
-
         is left to do so, it ends by itself. Raises TaskError.
         """
         manifest["spec"] |= {
@@ -140,7 +140,9 @@ class Person:
                 "Where the archive is very large, give it more time with --timeout.",
             ) from error
         finally:
-            await self.client.delete(JOBS, self.namespace, name)
+            # What went wrong before is what is told: without the right to remove it, the Job goes by itself later.
+            with suppress(KubeError):
+                await self.client.delete(JOBS, self.namespace, name)
 
     async def _ended(self, job: str) -> tuple[str, str]:
         """Name and termination message of the Job's pod, once its agent has ended. Raises TaskError."""
