@@ -20,9 +20,18 @@ SELECT (SELECT md5(string_agg(a::text, ',' ORDER BY id)) FROM accounts AS a)
 
 
 @pytest.fixture(scope="session")
-def loaded(postgres: PostgresServer) -> tuple[PostgresServer, str]:
+def loaded_databases() -> dict[int, str]:
+    """The loaded database of each major version's shared server, once it is there."""
+    return {}
+
+
+@pytest.fixture(scope="session")
+def loaded(postgres: PostgresServer, loaded_databases: dict[int, str]) -> tuple[PostgresServer, str]:
     """The shared server with a database that has data in PGDATA and in a tablespace; the database's name."""
-    return postgres, load_accounts(postgres)
+    # A worker that gets file after file comes back to a version it had left: this runs again, on the same server.
+    if postgres.major not in loaded_databases:
+        loaded_databases[postgres.major] = load_accounts(postgres)
+    return postgres, loaded_databases[postgres.major]
 
 
 def load_accounts(server: PostgresServer) -> str:
