@@ -269,12 +269,15 @@ def gap_after(wal: WALStatus, full: Run) -> bool:
 def wait_for_self_made(policy: BackupPolicy, runs: Sequence[Run], cause: str, now: datetime) -> timedelta:
     """How long to wait until a full may be taken for that cause; nothing where none was tried for it lately.
 
-    One that ended well and was taken for something else is no reason to wait: what it did not mend came later.
+    One that ended well and was taken for something else is no reason to wait: what it did not mend came later. Nor is
+    one that failed before another has succeeded.
     """
     hours = (hour_of(now), hour_of(now - SELF_MADE_EVERY))
     for_it = {self_made_name(policy, cause, hour) for hour in hours}
     fulls = [run for run in runs if run.type is RunType.FULL]
-    ages = [now - run.made for run in fulls if not (run.restorable or run.lost) or run.name in for_it]
+    good = max((run.made for run in fulls if run.restorable), default=None)
+    failed = [run for run in fulls if run.failed and (good is None or run.made >= good)]
+    ages = [now - run.made for run in fulls if run in failed or run.name in for_it]
     # One that was made far in the future was made by a clock that was ahead.
     recent = [age for age in ages if abs(age) < SELF_MADE_EVERY]
     return max((SELF_MADE_EVERY - max(age, timedelta()) for age in recent), default=timedelta())

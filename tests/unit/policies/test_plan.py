@@ -164,6 +164,16 @@ def test_a_gap_behind_the_newest_full_brings_a_new_one_once() -> None:
     assert said(mended.judgments, "WALArchiving") == ("True", "Streaming")
 
 
+def test_a_full_that_failed_before_another_succeeded_keeps_no_gap_from_being_mended() -> None:
+    archiver = streaming(gaps=[gap()], gaps_total=1)
+    broken, good = failed(RunType.FULL, NOW - timedelta(minutes=5)), full(NOW - timedelta(minutes=3))
+    before = settled(wal={"enabled": True})
+    (turn,) = plan(before, ObservedPolicy(runs=[broken, good], archiver=archiver), NOW).backups
+    assert turn.type is RunType.FULL
+    broken_since = failed(RunType.FULL, NOW - timedelta(minutes=1))
+    assert plan(before, ObservedPolicy(runs=[good, broken_since], archiver=archiver), NOW).backups == []
+
+
 def test_gaps_again_and_again_bring_a_full_an_hour() -> None:
     before = settled(wal={"enabled": True}, schedules={"full": DAILY})
     runs, archiver = [full(NOW - 9 * HOUR)], streaming(gaps=[gap()], gaps_total=1)
