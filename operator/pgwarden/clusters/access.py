@@ -1,7 +1,8 @@
-"""How work on a DatabaseCluster gets its address and its Secrets, and whether it may begin now. Pure."""
+"""Where a DatabaseCluster leads, how work on it gets its address and its Secrets, and whether it may begin. Pure."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -12,6 +13,9 @@ from pgwarden.clusters.resource import Credential, DatabaseCluster, Endpoint
 from pgwarden.jobs.files import SECRETS, ArchiveIdentity, DatabaseAddress
 
 Manifest = dict[str, Any]
+
+NEVER_SEEN = ("", "0")
+"""System identifiers of a cluster that was never reached, the second as its status has it: no two are the same."""
 
 
 class Role(StrEnum):
@@ -126,3 +130,18 @@ def certificate_wanted(source: CertificateSource, purpose: str) -> Wanted:
 def major_version(version: str) -> int:
     """17.10 -> 17. Raises ValueError for an empty or strange version."""
     return int(version.split(".", 1)[0])
+
+
+def server_of(cluster: Mapping[str, Any], seen: str = "") -> str:
+    """What tells that PostgreSQL cluster from all others; empty where nobody knows.
+
+    That is its system identifier, `seen` or else the one in the status; and for a restored copy, which has the one of
+    its original, its address as well. Read out of a bare body: one that this version cannot read leads somewhere, too.
+    """
+    identifier = seen or str((cluster.get("status") or {}).get("systemIdentifier", ""))
+    if identifier in NEVER_SEEN:
+        return ""
+    spec = cluster["spec"]
+    if "copyOf" not in spec:
+        return identifier
+    return f"{identifier} at {spec['primary']['host']}:{spec['primary'].get('port', 5432)}"

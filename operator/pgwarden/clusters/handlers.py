@@ -6,7 +6,7 @@ from datetime import datetime
 
 from pgwarden.api.conditions import Truth
 from pgwarden.archiving.contract import slot_name
-from pgwarden.clusters.access import Role, wanted
+from pgwarden.clusters.access import Role, server_of, wanted
 from pgwarden.clusters.plan import DUPLICATE_OF, ObservedCluster, plan
 from pgwarden.clusters.resource import DatabaseCluster
 from pgwarden.kube.context import OperatorContext
@@ -19,8 +19,6 @@ from pgwarden.kube.work import apply
 from pgwarden.monitoring.board import ObservationBoard
 
 SECRETS_RETRY_SECONDS = 15.0
-UNKNOWN = ("", "0")
-"""System identifiers of a cluster that was never reached, the second as its status has it: no two are the same."""
 STALE_INTERVALS = 6
 LEAST_STALE_SECONDS = 60.0
 
@@ -35,8 +33,8 @@ class ClusterController:
         self.board = board
         self.duplicates: set[Key] = set()
         """Those last judged to be duplicates."""
-        self.identifiers: dict[Key, str] = {}
-        """The system identifier each had at its last look."""
+        self.servers: dict[Key, str] = {}
+        """Which server each led to at its last look."""
 
     async def reconcile(self, key: Key) -> float | None:
         context = self.context
@@ -44,20 +42,20 @@ class ClusterController:
         if body is None:
             self.board.forget(key)
             self.duplicates.discard(key)
-            self.identifiers.pop(key, None)
+            self.servers.pop(key, None)
             return None
         cluster = read(DatabaseCluster, body)
         absent = await missing(context.client, key.namespace, wanted(cluster, Role.MONITOR))
         observation = self.board.observation(key, cluster.metadata.uid)
-        identifier = self.identifier(key)
-        self.notice(key, identifier)
+        server = self.server(key)
+        self.notice(key, server)
         stale_after = max(LEAST_STALE_SECONDS, STALE_INTERVALS * context.config.monitor_interval)
         observed = ObservedCluster(
             missing=absent,
             observation=observation,
             monitor_problem=self.board.problem(key.namespace),
             stale_after_seconds=stale_after,
-            twins=self.twins(key, identifier),
+            twins=self.twins(key, server),
             slots=self.slots(key),
         )
         result = plan(cluster, observed, context.clock())
@@ -69,13 +67,13 @@ class ClusterController:
         result.again_after = SECRETS_RETRY_SECONDS if absent else stale_after
         return await apply(context, self.type, body, cluster.status, result)
 
-    def notice(self, key: Key, system_identifier: str) -> None:
+    def notice(self, key: Key, server: str) -> None:
         """Has those that lead to the same server looked at, and the duplicates, as soon as a cluster turns out to be
 
         another one than at the last look: its status, which they would see too, is written later.
         """
-        if self.identifiers.get(key) != system_identifier:
-            self.identifiers[key] = system_identifier
+        if self.servers.get(key) != server:
+            self.servers[key] = server
             for other in self.dependents(key):
                 self.context.wake(other)
 
@@ -88,33 +86,32 @@ class ClusterController:
             if named(body, ("clusterRef",)) == key.name and body["spec"].get("wal", {}).get("enabled")
         }
 
-    def twins(self, key: Key, system_identifier: str) -> list[tuple[datetime, str]]:
+    def twins(self, key: Key, server: str) -> list[tuple[datetime, str]]:
         """Other DatabaseClusters that lead to the same PostgreSQL cluster."""
         found = []
-        for other in self.of_same_server(key, system_identifier):
+        for other in self.of_same_server(key, server):
             body = self.context.cache.get(other) or {}
             made = datetime.fromisoformat(body["metadata"]["creationTimestamp"])
             found.append((made, f"{other.namespace}/{other.name}"))
         return found
 
-    def of_same_server(self, key: Key, system_identifier: str) -> list[Key]:
-        if system_identifier in UNKNOWN:
+    def of_same_server(self, key: Key, server: str) -> list[Key]:
+        if not server:
             return []
         others = self.context.cache.keys("DatabaseCluster")
-        return [other for other in others if other != key and self.identifier(other) == system_identifier]
+        return [other for other in others if other != key and self.server(other) == server]
 
     def dependents(self, changed: Key) -> list[Key]:
-        """Whoever has the system identifier of a changed DatabaseCluster, or was a duplicate, perhaps of this one."""
+        """Whoever leads to the same server as a changed DatabaseCluster, or was a duplicate, perhaps of this one."""
         if changed.kind != "DatabaseCluster":
             return []
-        same = self.of_same_server(changed, self.identifier(changed))
+        same = self.of_same_server(changed, self.server(changed))
         return [*same, *(self.duplicates - {changed} - set(same))]
 
-    def identifier(self, key: Key) -> str:
-        """What the monitor last saw; a server that does not answer now is still the one it was."""
+    def server(self, key: Key) -> str:
+        """Which PostgreSQL cluster it is, or empty; one that does not answer is still the one it was."""
         body = self.context.cache.get(key)
         if body is None:
             return ""
         observation = self.board.observation(key, body["metadata"]["uid"])
-        seen = observation.primary.system_identifier if observation is not None else ""
-        return seen or str((body.get("status") or {}).get("systemIdentifier", ""))
+        return server_of(body, observation.primary.system_identifier if observation is not None else "")

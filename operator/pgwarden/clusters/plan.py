@@ -157,7 +157,8 @@ def duplication(cluster: DatabaseCluster, observed: ObservedCluster) -> Judgment
         return judge(DUPLICATE_OF, False, "Unique")
     message = (
         f"DatabaseCluster {min(older)[1]} is older and has the same system identifier, so no work is done through"
-        " this one. Delete one of the two, or give this one the address of another cluster"
+        " this one. Delete one of the two, or give this one the address of another cluster. Where this one is a"
+        " restored copy, name the other one in spec.copyOf"
     )
     return judge(DUPLICATE_OF, True, "SameSystemIdentifier", message)
 

@@ -22,7 +22,7 @@ from pgwarden.api.model import (
     SystemIdentifier,
     Word,
 )
-from pgwarden.api.references import CertificateSource, rules
+from pgwarden.api.references import CertificateSource, LocalReference, rules
 from pgwarden.api.status import Status
 
 
@@ -131,6 +131,9 @@ class DatabaseClusterSpec(Model):
     image of workloadRef serves."""
     workload_ref: WorkloadReference | None = None
     """The workload that holds the data, when it runs in this namespace."""
+    copy_of: LocalReference | None = None
+    """The DatabaseCluster that this one is a restored copy of. Both have one system identifier: without this, the
+    younger would be refused as a second object for one cluster."""
     dependent_services: Annotated[list[Dependent], Field(max_length=32)] = Field(default_factory=list)
     """Workloads that use the cluster. A restore in place stops them before it begins, and starts them again."""
     suspend: bool = False

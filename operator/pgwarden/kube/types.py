@@ -85,7 +85,7 @@ OWN_KINDS: tuple[type[Resource], ...] = (
     RestoreRequest,
 )
 
-DATABASE_CLUSTERS = own(DatabaseCluster, "what is looked after")
+DATABASE_CLUSTERS = own(DatabaseCluster, "what is looked after; made for the new instance of a restore", "create")
 BACKUP_STORES = own(BackupStore, "where backups live")
 DATABASE_MIGRATIONS = own(DatabaseMigration, "migrations that are wanted")
 BACKUP_POLICIES = own(BackupPolicy, "when backups are wanted, and what is kept")

@@ -11,10 +11,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-Body = dict[str, Any]
+from pgwarden.clusters.access import server_of
 
-NEVER_SEEN = ("", "0")
-"""System identifiers of a cluster that was never reached, the second as its status has it."""
+Body = dict[str, Any]
 
 
 @dataclass(frozen=True, order=True)
@@ -29,7 +28,8 @@ class Claim:
     name: str
     cluster: str
     """Name of the DatabaseCluster, in the same namespace."""
-    system_identifier: str
+    server: str
+    """Which PostgreSQL cluster that leads to; empty where nobody knows."""
     database: str
 
     def same_database(self, other: Claim) -> bool:
@@ -38,7 +38,7 @@ class Claim:
             return False
         if (self.namespace, self.cluster) == (other.namespace, other.cluster):
             return True
-        return self.system_identifier == other.system_identifier and self.system_identifier not in NEVER_SEEN
+        return self.server == other.server != ""
 
 
 def claim_of(migration: Body, cluster: Body) -> Claim:
@@ -53,7 +53,7 @@ def claim_of(migration: Body, cluster: Body) -> Claim:
         namespace=metadata["namespace"],
         name=metadata["name"],
         cluster=spec["clusterRef"]["name"],
-        system_identifier=str(status.get("systemIdentifier", "")),
+        server=server_of(cluster),
         database=spec["database"],
     )
 

@@ -26,12 +26,15 @@ def follow_ups(request: RestoreRequest) -> list[str]:
     if not is_true(status.conditions, READY):
         return unfinished(request)
     password = f", the superuser's is in Secret {status.secret_name}" if status.secret_name else ""
+    target = request.spec.target.new_instance
+    made = target is not None and target.database_cluster
+    named = f"DatabaseCluster {target.name}" if made and target is not None else "once it has a DatabaseCluster"
     return [
         f"Point the applications to {status.host}, or copy what was lost back into the original; roles have their old"
         f" passwords{password}.",
         "Find what was written in the lost window elsewhere: logs of the applications, queues, the original itself.",
         *(sentence for part, sentence in DUE.items() if any(part in finding for finding in status.findings)),
-        "Take a full backup of the new instance once it has a DatabaseCluster: no backup of it exists.",
+        f"Take a full backup of the new instance, or give it a BackupPolicy ({named}): no backup of it exists.",
         "Write down why the data had to be restored, and what keeps it from happening again.",
     ]
 

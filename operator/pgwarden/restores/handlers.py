@@ -6,7 +6,7 @@ import secrets
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 from pgwarden.api.conditions import READY, Truth, is_true
 from pgwarden.api.references import SecretKey
@@ -14,7 +14,7 @@ from pgwarden.backups.resource import DatabaseBackup
 from pgwarden.clusters.access import Obstacle, major_version
 from pgwarden.clusters.resource import DatabaseCluster
 from pgwarden.jobs.names import OWNER_UID_LABEL
-from pgwarden.jobs.task import Operation
+from pgwarden.jobs.task import Operation, shorten
 from pgwarden.kube.agents import account_refused, agent_image, image_missing
 from pgwarden.kube.cache import Body
 from pgwarden.kube.client import KubeError
@@ -24,13 +24,14 @@ from pgwarden.kube.key import Key
 from pgwarden.kube.objects import all_of, find, read
 from pgwarden.kube.room import no_room, reserved
 from pgwarden.kube.secrets import missing
-from pgwarden.kube.types import CLAIMS, RESTORE_REQUESTS, SECRETS, SERVICES, STATEFUL_SETS
-from pgwarden.kube.work import apply, bury_all, observe_job
+from pgwarden.kube.types import CLAIMS, DATABASE_CLUSTERS, RESTORE_REQUESTS, SECRETS, SERVICES, STATEFUL_SETS
+from pgwarden.kube.work import apply, bury_all, create_or_adopt, observe_job
 from pgwarden.restores.contract import TargetPoint
 from pgwarden.restores.drills import is_drill, is_physical, size_unknown, volume_bytes, wants_size
 from pgwarden.restores.filing import concludes, due, report_job
 from pgwarden.restores.in_place import at_rest
 from pgwarden.restores.in_place_handlers import InPlaceRestorer, Sources
+from pgwarden.restores.new_cluster import database_cluster, not_made, wants_cluster
 from pgwarden.restores.plan import (
     ObservedRestore,
     RestorePlan,
@@ -44,7 +45,7 @@ from pgwarden.restores.plan import (
 from pgwarden.restores.refusals import backup_obstacle, backup_refusal, name_taken
 from pgwarden.restores.render import Identity, Surroundings, before_job, instance, restore
 from pgwarden.restores.report_handlers import Reporter
-from pgwarden.restores.resource import RestoreRequest
+from pgwarden.restores.resource import RestoreRequest, RestoreRequestStatus
 from pgwarden.storage.layout import archive_folder
 from pgwarden.stores.access import wanted
 from pgwarden.stores.resource import BackupStore
@@ -124,6 +125,8 @@ class RestoreController:
             result.start = restore(request, around, name=job, attempt=result.attempt, nonce=nonce)
         if result.make_instance and around is not None:
             result.create = instance(request, around)
+        if result.make_cluster and wants_cluster(request) and found.cluster is not None:
+            await self.make_cluster(body, request, found.cluster, result)
         with reserved(context, operation, system, request.metadata.uid) if result.start else nullcontext():
             again = await apply(context, self.type, body, request.status, result)
         if state.ended and result.written:
@@ -132,6 +135,19 @@ class RestoreController:
         if result.written and concludes(result):
             context.wake(key)
         return again
+
+    async def make_cluster(
+        self, body: Body, request: RestoreRequest, original: DatabaseCluster, result: RestorePlan
+    ) -> None:
+        """Makes the DatabaseCluster of the new instance; a refusal is told, and fails no restore that has succeeded."""
+        try:
+            await create_or_adopt(self.context, body, database_cluster(request, original))
+        except KubeError as error:
+            if error.passing:
+                raise
+            status = cast("RestoreRequestStatus", result.status)
+            findings = [shorten(not_made(request, error.message), 256), *status.findings][:32]
+            result.status = status.model_copy(update={"findings": findings})
 
     async def reported(self, body: Body, request: RestoreRequest) -> RestorePlan:
         """The next step of the incident report of a restore that has ended."""
@@ -269,6 +285,7 @@ class RestoreController:
             (SERVICES, name),
             (CLAIMS, claim_name(request)),
             (SECRETS, secret_name(request)),
+            *([(DATABASE_CLUSTERS, name)] if wants_cluster(request) else []),
         )
         others = []
         for type_, each in wanted_names:

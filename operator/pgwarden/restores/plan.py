@@ -51,10 +51,11 @@ class ObservedRestore:
 
 @dataclass
 class RestorePlan(Plan):
-    """A Plan, the number of the attempt to start, and whether the new instance is to be made."""
+    """A Plan, the number of the attempt to start, and whether the new instance or its DatabaseCluster is to be made."""
 
     attempt: int | None = None
     make_instance: bool = False
+    make_cluster: bool = False
 
 
 def restore_job(request: RestoreRequest, attempt: int) -> str:
@@ -304,7 +305,9 @@ def hand_over(
         f"{status.host}:{PORT} answers, restored to {status.restored_to} in {human_seconds(seconds)};"
         f" its superuser's password is in Secret {secret_name(request)}"
     )
-    return said(request, status, ready("Completed", message), None)
+    done = said(request, status, ready("Completed", message), None)
+    done.make_cluster = True
+    return done
 
 
 def with_steps(

@@ -81,6 +81,9 @@ class NewInstance(Model):
     """The claim."""
     resources: ResourceRequirements | None = None
     """CPU and memory of the server."""
+    database_cluster: bool = True
+    """Whether a DatabaseCluster of this name is made as well, with the credentials of the one that the data are of, so
+    that the new instance is watched and can be backed up."""
 
 
 class DrillStorage(Model):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.support.history import History
-from tests.support.place import Body, Place, condition, is_stalled, restore, thing
+from tests.support.place import Body, Place, condition, holds, is_stalled, restore, thing
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -68,6 +68,18 @@ def test_a_restored_instance_runs_the_version_it_was_backed_up_from(restored: di
         assert platform.ask(f"{instance}-0", "SELECT pg_is_in_recovery()", password=password) == "f"
 
 
+def test_a_new_instance_is_watched_and_is_no_duplicate_of_its_original(
+    restored: dict[str, Body], platform: Place
+) -> None:
+    for instance, cluster in RESTORED.items():
+        body = platform.until("databasecluster", instance, holds("Reachable"))
+        original = platform.get("databasecluster", cluster)["status"]
+        assert condition(body, "Ready")["reason"] == "Accepted", body["status"]
+        assert body["status"]["systemIdentifier"] == original["systemIdentifier"]
+        assert body["status"]["restoreToken"] != original["restoreToken"]
+        assert condition(platform.get("databasecluster", cluster), "DuplicateOf")["status"] == "False"
+
+
 def test_a_finished_restore_tells_where_it_is_and_every_step(restored: dict[str, Body], platform: Place) -> None:
     for name, body in restored.items():
         status = body["status"]
@@ -96,7 +108,11 @@ def test_the_new_instance_outlives_its_request_and_the_request_is_not_carried_ou
     platform.kubectl("delete", "restorerequest", "analytics-again", "--cascade=foreground", "--timeout=120s")
     platform.apply(thing("RestoreRequest", "analytics-again", spec))
     message = platform.said("restorerequest", "analytics-again", "Stalled", "NameTaken")
-    for taken in ("StatefulSet analytics-again", "Service analytics-again", "PersistentVolumeClaim data-analytics-a"):
+    for taken in (
+        "StatefulSet analytics-again",
+        "PersistentVolumeClaim data-analytics-a",
+        "DatabaseCluster analytics-again",
+    ):
         assert taken in message, message
     assert "Choose another name in a new RestoreRequest" in message
     assert platform.get("persistentvolumeclaim", "data-analytics-again-0")["spec"]["volumeName"] == volume

@@ -14,6 +14,7 @@ from pgwarden.monitoring.contract import ClusterObservation, EndpointObservation
 from tests.support.context import operator_context
 from tests.support.objects import NAMESPACE, NOW, body
 
+LATER = (NOW - timedelta(minutes=5)).isoformat()
 OLDER, YOUNGER = (Key("DatabaseCluster", NAMESPACE, name) for name in ("older", "younger"))
 
 
@@ -46,20 +47,20 @@ async def test_what_the_monitor_saw_counts_before_it_stands_in_a_status(context:
     see(context, OLDER, "7301")
     see(context, YOUNGER, "7301")
     it = controller(context)
-    assert [name for _, name in it.twins(YOUNGER, it.identifier(YOUNGER))] == [f"{NAMESPACE}/older"]
-    assert [name for _, name in it.twins(OLDER, it.identifier(OLDER))] == [f"{NAMESPACE}/younger"]
+    assert [name for _, name in it.twins(YOUNGER, it.server(YOUNGER))] == [f"{NAMESPACE}/older"]
+    assert [name for _, name in it.twins(OLDER, it.server(OLDER))] == [f"{NAMESPACE}/younger"]
 
 
 async def test_the_other_one_is_looked_at_at_once_and_once(context: OperatorContext) -> None:
     it = controller(context)
     see(context, YOUNGER, "7301")
-    it.notice(YOUNGER, it.identifier(YOUNGER))
+    it.notice(YOUNGER, it.server(YOUNGER))
     assert context.queue._waiting == set()
     see(context, OLDER, "7301")
-    it.notice(OLDER, it.identifier(OLDER))
+    it.notice(OLDER, it.server(OLDER))
     assert context.queue._waiting == {YOUNGER}
     context.queue._waiting.clear()
-    it.notice(OLDER, it.identifier(OLDER))
+    it.notice(OLDER, it.server(OLDER))
     assert context.queue._waiting == set()
 
 
@@ -71,7 +72,7 @@ async def test_a_duplicate_is_looked_at_when_the_older_one_leads_elsewhere_or_go
     it.duplicates.add(YOUNGER)
     context.queue._waiting.clear()
     see(context, OLDER, "9999")
-    it.notice(OLDER, it.identifier(OLDER))
+    it.notice(OLDER, it.server(OLDER))
     assert context.queue._waiting == {YOUNGER}
     context.cache.drop(OLDER)
     assert it.dependents(OLDER) == [YOUNGER]
@@ -83,4 +84,27 @@ async def test_a_server_that_does_not_answer_now_is_still_the_one_it_was(context
     context.cache.put(OLDER, made)
     it = controller(context)
     see(context, OLDER, "")
-    assert it.identifier(OLDER) == "7301"
+    assert it.server(OLDER) == "7301"
+
+
+def put_copy(context: OperatorContext, name: str, host: str) -> Key:
+    """A DatabaseCluster that says it is a restored copy."""
+    key = Key("DatabaseCluster", NAMESPACE, name)
+    spec = {"primary": {"host": host}, "copyOf": {"name": "older"}}
+    context.cache.put(key, body("DatabaseCluster", name, spec, {"systemIdentifier": "7301"}, creationTimestamp=LATER))
+    return key
+
+
+async def test_a_restored_copy_is_no_duplicate_of_its_original(context: OperatorContext) -> None:
+    see(context, OLDER, "7301")
+    copy = put_copy(context, "copy", "copy")
+    it = controller(context)
+    assert it.twins(copy, it.server(copy)) == []
+    assert it.twins(OLDER, it.server(OLDER)) == []
+
+
+async def test_two_objects_for_one_copy_are_duplicates(context: OperatorContext) -> None:
+    one, another, third = (put_copy(context, *each) for each in (("one", "copy"), ("another", "copy"), ("third", "c3")))
+    it = controller(context)
+    assert [name for _, name in it.twins(one, it.server(one))] == [f"{NAMESPACE}/{another.name}"]
+    assert it.twins(third, it.server(third)) == []

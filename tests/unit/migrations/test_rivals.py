@@ -49,6 +49,12 @@ def put_cluster(context: OperatorContext, name: str, identifier: str, *, duplica
     context.cache.put(Key("DatabaseCluster", namespace, name), made)
 
 
+def put_copy(context: OperatorContext, name: str, identifier: str) -> None:
+    spec = {"primary": {"host": name}, "copyOf": {"name": "operational"}}
+    made = body("DatabaseCluster", name, spec, {"systemIdentifier": identifier}, uid=f"copy-{name}")
+    context.cache.put(Key("DatabaseCluster", NAMESPACE, name), made)
+
+
 def taken_by(context: OperatorContext, key: Key) -> str:
     return controller(context).taken_by(key, "app")
 
@@ -113,3 +119,10 @@ async def test_the_refused_one_is_looked_at_when_the_other_changes_or_goes(conte
     context.queue._waiting.clear()
     take(context, DATABASE_MIGRATIONS, "MODIFIED", body("DatabaseMigration", "c", spec("apart"), resourceVersion="2"))
     assert context.queue._waiting == {apart}
+
+
+async def test_a_restored_copy_has_databases_of_its_own(context: OperatorContext) -> None:
+    put_cluster(context, "operational", "7301")
+    put_copy(context, "restored", "7301")
+    put(context, "original", EARLY)
+    assert taken_by(context, put(context, "of-the-copy", LATE, cluster="restored")) == ""
