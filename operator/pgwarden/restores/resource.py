@@ -292,6 +292,8 @@ class InPlaceStatus(Model):
     """Where the old data are kept since the restored ones took their place; empty before, and once they are deleted."""
     handed_over: bool = False
     """Whether the restored data are in their place. From then on nothing is put back."""
+    fulls: Annotated[list[Word], Field(max_length=8)] = Field(default_factory=list)
+    """DatabaseBackups that policies take of the restored data by themselves."""
 
 
 class RestoreRequestStatus(WorkStatus):

@@ -27,7 +27,7 @@ EVENTS_AND_ENDS = (
 )
 KINDS = "ConfigMap StatefulSet"
 STEPS_AND_STATES = (
-    "BackOff DiscardOld HandOver KeepOld MakeHarmless ShutDown StartInstance StartServer StartServices StopServer"
+    "BackOff DiscardOld HandOver KeepOld MakeHarmless ShutDown StartInstance StartServer ArchiveTimeline StartServices StopServer"
     " StopServices UnknownKey VerifyFiles"
 )
 OF_OTHERS = (
