@@ -8,6 +8,10 @@ from pgwarden.api.conditions import READY, is_true
 from pgwarden.restores.resource import InPlaceStatus, RestoreRequest
 
 DUE = {
+    "replication slot": "Make the replication slots that are gone anew, by the statements above, before their consumers"
+    " go on; what these took since the restored moment the data do not hold any more, so compare, or copy them anew.",
+    "subscription goes on": "Compare the tables of the subscriptions with their publishers', or copy them anew: what"
+    " was sent between the restored moment and the restore is not sent again.",
     "subscription disabled": "Decide about the subscriptions that were disabled: enable them where the copy takes the"
     " original's place (ALTER SUBSCRIPTION ... SET (slot_name = ...), then ENABLE), drop them where it does not.",
     "foreign server": "Look at the foreign servers: they lead where the original's led.",

@@ -28,6 +28,10 @@ from tests.support.stored_backup import claim, store_backup
 from .test_in_place import TOKEN, recovered, succeeded
 
 ROWS = "SELECT string_agg(number::text, ',' ORDER BY number) FROM rows"
+SLOTS = """
+    SELECT slot_name, plugin, database, two_phase FROM pg_replication_slots
+    WHERE slot_name NOT LIKE 'pgwarden%' ORDER BY slot_name
+"""
 POSITION = "SELECT pg_current_wal_flush_lsn()"
 
 
@@ -118,6 +122,31 @@ def lived(major: int, new_postgres: Callable[..., PostgresServer]) -> Iterator[L
         archiver.kill()
         server.stop()
         shutil.rmtree(folder)
+
+
+def test_replication_slots_that_are_gone_are_named_with_the_statements_that_make_them_anew(lived: Lived) -> None:
+    early = lived.write(2)
+    lived.server.execute(
+        "CREATE DATABASE later",
+        "SELECT pg_create_physical_replication_slot('standby')",
+        "SELECT pg_create_logical_replication_slot('to_warehouse', 'pgoutput', twophase => true)",
+    )
+    lived.server.execute("SELECT pg_create_logical_replication_slot('of_later', 'pgoutput')", database="later")
+    lived.write(3)
+    told = lived.restore_in_place(TargetPoint(lsn=early)).report["findings"]
+    statements = [finding.partition(": ")[2] for finding in told[:3]]
+    assert told[:3] == [
+        "logical replication slot of_later is gone (in a database that the restored data do not have, plugin"
+        f" pgoutput): {statements[0]}",
+        f"logical replication slot to_warehouse is gone (database postgres, plugin pgoutput): {statements[1]}",
+        f"physical replication slot standby is gone: {statements[2]}",
+    ]
+    assert not any("pgwarden_" in finding for finding in told), "the archiver makes its own anew"
+    with lived.server.connect() as connection:
+        for statement in statements[1:]:
+            connection.execute(statement.encode())
+        made = connection.execute(SLOTS).fetchall()
+    assert made == [("standby", None, None, False), ("to_warehouse", "pgoutput", "postgres", True)]
 
 
 def holds(lived: Lived, timeline: int) -> None:

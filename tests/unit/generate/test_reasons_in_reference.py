@@ -27,8 +27,8 @@ EVENTS_AND_ENDS = (
 )
 KINDS = "ConfigMap StatefulSet"
 STEPS_AND_STATES = (
-    "BackOff DiscardOld HandOver KeepOld MakeHarmless ShutDown StartInstance StartServer ArchiveTimeline StartServices StopServer"
-    " StopServices UnknownKey VerifyFiles"
+    "BackOff DiscardOld HandOver KeepOld MakeHarmless ShutDown StartInstance StartServer StartServices StopServer"
+    " ArchiveTimeline StopServices UnknownKey VerifyFiles"
 )
 OF_OTHERS = (
     "AlreadyExists BearerToken BlobNotFound CSafeLoader DisruptionTarget IfNotPresent InsufficientPrivilege"
