@@ -18,6 +18,10 @@ DUE = {
     "prepared transaction": "End the prepared transactions: COMMIT PREPARED or ROLLBACK PREPARED, after asking their"
     " transaction manager. They hold locks and keep vacuum from cleaning up.",
     "invalid index": "Rebuild the invalid indexes: REINDEX INDEX CONCURRENTLY.",
+    "is not in the server's image": "Give the server an image with the extensions and libraries that are missing: what"
+    " needs them fails until then.",
+    "another version of collation": "Rebuild the indexes that are in the order of another version of a collation, by"
+    " the statements above: until then queries may miss rows, and unique indexes may take duplicates.",
     "pg_cron": "Decide which jobs of pg_cron the copy shall run; they don't run until it is in"
     " shared_preload_libraries.",
     "settings of the original were not taken over": "Compare postgresql.conf, whose head names the settings that were"

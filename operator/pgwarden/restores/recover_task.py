@@ -243,12 +243,13 @@ class Recovery:
 
     def tell(self, report: RecoverReport) -> None:
         for check in report.checks:
-            self.context.log(f"check {check.name}: {'passed' if check.passed else 'FAILED'}: {check.detail}")
+            failed = "to be looked at" if check.advisory else "FAILED"
+            self.context.log(f"check {check.name}: {'passed' if check.passed else failed}: {check.detail}")
         for finding in report.findings:
             self.context.log(f"found: {finding}")
 
     def refuse_failed_checks(self, report: RecoverReport) -> None:
-        failed = [check for check in report.checks if not check.passed]
+        failed = [check for check in report.checks if not check.passed and not check.advisory]
         if failed:
             raise TaskError(
                 "CheckFailed",

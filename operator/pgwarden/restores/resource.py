@@ -247,6 +247,8 @@ class CheckOutcome(Model):
     """What they answered."""
     built_in: bool = False
     """Whether it is one that every restore makes."""
+    advisory: bool = False
+    """Whether data that fail it are handed over all the same; what to do stands among the findings."""
 
 
 class FiledReport(Model):
