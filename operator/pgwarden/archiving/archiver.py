@@ -43,6 +43,8 @@ from pgwarden.storage.encryption import parse_recipients
 from pgwarden.storage.store import Store, open_store
 
 FIRST_PAUSE, LONGEST_PAUSE, CONFLICT_PAUSE, RETIREMENT_PAUSE = 1.0, 30.0, 60.0, 5.0
+PRIMARY_PAUSE = 5.0
+"""The longest one while there is no primary: services wait until the timeline of a restored one is archived."""
 CLOSING_SECONDS = 15.0
 """What is left for the last uploads after SIGTERM."""
 
@@ -104,7 +106,8 @@ class Archiver(threading.Thread):
                     pause = FIRST_PAUSE
                 in_conflict = trouble.state == ArchiverState.CONFLICT
                 self._wait(CONFLICT_PAUSE if in_conflict else pause * random.uniform(0.8, 1.2))  # noqa: S311 - jitter
-                pause = min(2 * pause, LONGEST_PAUSE)
+                without_primary = trouble.state == ArchiverState.WAITING_FOR_PRIMARY
+                pause = min(2 * pause, PRIMARY_PAUSE if without_primary else LONGEST_PAUSE)
             except Exception as error:  # an archiver that ends silently would be the worst of all
                 log.exception("the archiver broke; it begins again")
                 broken = TaskError("InternalError", f"the archiver broke: {type(error).__name__}: {error}")
@@ -262,7 +265,17 @@ class Archiver(threading.Thread):
         receiver = Receiver(position.timeline, begin, segment_bytes, stored, work.uploads)
         work.uploads.delete(stored.leftovers)
         unproven = begin if compares_whole else position.at
-        session = Session(work, start.stream, lookout, receiver, position.timeline, held=position.at, unproven=unproven)
+        last = position.timeline == start.path[-1].timeline
+        session = Session(
+            work,
+            start.stream,
+            lookout,
+            receiver,
+            position.timeline,
+            held=position.at,
+            unproven=unproven,
+            goal=start.server_end if last else None,
+        )
         ending: TaskError | None = None
         with told_as(ArchiverState.WAITING_FOR_PRIMARY):
             try:

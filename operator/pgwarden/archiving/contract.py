@@ -133,6 +133,9 @@ class ArchiverReport(ReportModel):
     """host:port that WAL is taken from."""
     system_identifier: str = ""
     timeline: int = 0
+    archived_timeline: int = 0
+    """The newest timeline of which the archive holds the history file, and all WAL from its beginning to where the
+    server was when it was connected to."""
     received_lsn: str = ""
     acknowledged_lsn: str = ""
     """The store holds all WAL of the timeline up to here (but for the gaps)."""

@@ -6,6 +6,7 @@ import mmap
 from contextlib import suppress
 
 from pgwarden.api.wal import format_lsn, segment_name
+from pgwarden.archiving.restore_points import EDGE
 from pgwarden.archiving.stored import Stored
 from pgwarden.archiving.trouble import conflict
 from pgwarden.archiving.uploads import Uploads
@@ -28,7 +29,7 @@ class Receiver:
         self._tails: dict[str, list[str]] = {
             segment: [piece.path for piece in pieces] for segment, pieces in stored.tails.items()
         }
-        self._open(begin)
+        self._open(begin, before=b"")
 
     @property
     def open_bytes(self) -> int:
@@ -57,7 +58,7 @@ class Receiver:
             self._compare()
             if fill + fits == self._segment_bytes:
                 self._uploads.submit(self._piece(self._start, whole=True))
-                self._open(self.received)
+                self._open(self.received, before=bytes(self._buffer[-EDGE:]))
 
     def submit_tail(self) -> None:
         """Submits what was received of the unfinished segment since the last time."""
@@ -73,8 +74,8 @@ class Receiver:
         """Paths of a segment's tails, which are not needed any more."""
         return self._tails.pop(segment, [])
 
-    def _open(self, start: int) -> None:
-        self._start = start
+    def _open(self, start: int, *, before: bytes) -> None:
+        self._start, self._before = start, before
         self._segment = segment_name(self._timeline, start // self._segment_bytes, self._segment_bytes)
         self._buffer = room(self._segment_bytes)
         self._to_compare: list[WALPiece] = list(self._stored.tails.get(self._segment, []))
@@ -83,7 +84,8 @@ class Receiver:
 
     def _piece(self, start: int, *, whole: bool) -> Piece:
         data = self._buffer[start - self._start : self.received - self._start].toreadonly()
-        return Piece(self._timeline, self._segment, self._start, start, self.received, data, whole)
+        before = self._before if start == self._start else b""
+        return Piece(self._timeline, self._segment, self._start, start, self.received, data, whole, before=before)
 
     def _compare(self) -> None:
         """Raises TaskError with reason ArchiveConflict when a tail in the archive is not what the server sent."""

@@ -22,7 +22,11 @@ LENGTH = RECORD.size + len(DATA_MARK) + TOLD.size
 RESTORE_POINT = 0x70
 """XLOG_RESTORE_POINT of the resource manager 0, which is the WAL's own."""
 ALIGNED = 8
-CHUNK = 65_536
+INFO_AND_MARK = bytes([RESTORE_POINT, DATA_MARK[0]])
+"""The first bytes of a record's third and fourth eight."""
+EDGE = LENGTH - LENGTH % ALIGNED
+"""Bytes at the end of a segment in which a record may begin that ends in the next."""
+CHUNK = 131_072
 EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
 
 
@@ -38,37 +42,47 @@ class RestorePoint:
     """In the encoding of the database that it was called in; at most 63 bytes."""
 
 
-def restore_points(data: memoryview, start: int, segment_start: int) -> list[RestorePoint]:
-    """Those that lie wholly in WAL of one segment from the position `start` on, in order."""
-    found = {}
-    for mark in marks(data):
-        position = begin_of(start + mark, segment_start)
-        if position is None or position < start or position % ALIGNED:
-            continue
-        for point in read(whole(data, position - start, PAGE - position % PAGE), position):
-            found[point.position] = point
-    return [found[position] for position in sorted(found)]
+def restore_points(data: memoryview, start: int, segment_start: int, before: bytes = b"") -> list[RestorePoint]:
+    """Those that lie wholly in WAL of one segment from the position `start` on, in order.
 
-
-def marks(data: memoryview) -> Iterator[int]:
-    """Where the mark of a record's data may be. It never lies across pages, because records are aligned.
-
-    Only bytes can be searched, so chunks are copied; each goes into the next, where a mark may lie across their ends.
+    `before` are the last EDGE bytes of the segment before, where `start` is the beginning of this one and they are
+    known: with them are found those that lie across the two.
     """
-    for begin in range(0, len(data), CHUNK):
-        chunk = bytes(data[begin : begin + CHUNK + len(DATA_MARK) - 1])
-        at = chunk.find(DATA_MARK)
+    found = list(across(before, data, start))
+    for position in sorted({begin_of(start + mark, segment_start) for mark in marks(data, start)}):
+        if position >= start:
+            found += read(whole(data, position - start, PAGE - position % PAGE), position)
+    return found
+
+
+def across(before: bytes, data: memoryview, start: int) -> Iterator[RestorePoint]:
+    """Those that begin before the segment that begins at `start`, at each of the few places where one may."""
+    for left in range(len(before) - len(before) % ALIGNED, 0, -ALIGNED):
+        rest = data[FIRST_PAGE_HEADER : FIRST_PAGE_HEADER + LENGTH - left]
+        yield from read(before[-left:] + bytes(rest), start - left)
+
+
+def marks(data: memoryview, start: int) -> Iterator[int]:
+    """Where the mark of a record's data may be: at multiples of 8, because headers of records and pages are such.
+
+    So of each eight bytes only the first is searched, which takes a fifth of the time. Only bytes can be searched, so
+    chunks are copied, each with the first eight of the next. Between info and mark a page may begin.
+    """
+    for begin in range(-start % ALIGNED, len(data), CHUNK):
+        firsts = bytes(data[begin : begin + CHUNK + ALIGNED])[::ALIGNED]
+        at = firsts.find(INFO_AND_MARK)
         while at >= 0:
-            yield begin + at
-            at = chunk.find(DATA_MARK, at + 1)
+            yield begin + (at + 1) * ALIGNED
+            at = firsts.find(INFO_AND_MARK, at + 1)
+    for page in range(-start % PAGE, len(data), PAGE):
+        if page >= ALIGNED and data[page - ALIGNED] == RESTORE_POINT:
+            yield page + PAGE_HEADER
 
 
-def begin_of(mark: int, segment_start: int) -> int | None:
-    """Where the record begins whose data's mark is at that position; None for one inside a page's header."""
+def begin_of(mark: int, segment_start: int) -> int:
+    """Where the record begins whose data's mark is at that position."""
     page = mark - mark % PAGE
     in_page = mark - page - (FIRST_PAGE_HEADER if page == segment_start else PAGE_HEADER)
-    if in_page < 0:
-        return None
     return mark - RECORD.size if in_page >= RECORD.size else page - (RECORD.size - in_page)
 
 

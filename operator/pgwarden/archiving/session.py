@@ -47,6 +47,8 @@ class Session:
 
     What the archive may hold as a whole from `unproven` on is compared with what the server sends before anything else
     is received: were more of it stored beside what turns out to be another history, the next session would go on there.
+    Once the archive holds everything up to `goal`, where the server was at first, it is told to hold the timeline; None
+    for one that the server has left.
     """
 
     def __init__(
@@ -59,6 +61,7 @@ class Session:
         *,
         held: int,
         unproven: int,
+        goal: int | None = None,
     ) -> None:
         self._work = work
         self._stream = stream
@@ -67,6 +70,7 @@ class Session:
         self._timeline = timeline
         self._begin = receiver.received
         self._held = held
+        self._goal = goal
         self.acknowledged = unproven
         """The archive holds everything up to here."""
         self._confirmed_at = 0.0
@@ -143,6 +147,9 @@ class Session:
                 work.uploads.delete(self._receiver.tails_of(piece.segment))
             else:
                 self._receiver.stored_tail(piece)
+        if self._goal is not None and self._safe() >= self._goal:
+            work.status.holds(self._timeline)
+            self._goal = None
         now = time.monotonic()
         for look in self._lookout.looks():
             moments.add(look, now)

@@ -69,6 +69,7 @@ class Status:
             archive=folder.rsplit("/", 1)[-1],
             archive_since=file.created if file.succeeds else None,
             archive_reason=file.why,
+            archived_timeline=0,
         )
 
     def connected(self, primary: Primary, timeline: int) -> None:
@@ -90,6 +91,10 @@ class Status:
             replica_slots=[],
             warnings=self._about_server,
         )
+
+    def holds(self, timeline: int) -> None:
+        """The archive holds the timeline's history file, and its WAL from the beginning on."""
+        self._update(archived_timeline=timeline)
 
     def replicas(self, slots: list[SlotReport], problems: list[str]) -> None:
         """The slot on the replicas, and why it is not kept on some of them."""

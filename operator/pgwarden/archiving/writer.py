@@ -40,6 +40,8 @@ class Piece:
     whole: bool
     path: str = ""
     """Where it is stored, once it is packed."""
+    before: bytes = b""
+    """The last bytes of the segment before, of a piece that begins a segment; empty where they are not known."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +83,7 @@ class ArchiveWriter:
     def compress(self, piece: Piece) -> Compressed:
         """Most of the work: what `write` waits for is the store."""
         content = compress_whole(piece.data, level=self.level)
-        points = restore_points(piece.data, piece.start, piece.segment_start)
+        points = restore_points(piece.data, piece.start, piece.segment_start, piece.before)
         return Compressed(content, hashlib.sha256(piece.data).hexdigest(), points)
 
     def pack(self, piece: Piece, compressed: Compressed) -> Packed:

@@ -46,6 +46,7 @@ from pgwarden.policies.surroundings import (
     no_drill,
     parents_under_way,
     pinned_in,
+    restored_timeline,
     under_way,
 )
 from pgwarden.policies.wal import Archiver, archived_point
@@ -185,6 +186,7 @@ class PolicyController:
             archiver=Archiver(known.report, known.problem),
             measured=measured(restores),
             measured_loss=measured_loss(restores),
+            restored_timeline=restored_timeline(restores, cluster),
             drills=[drill_run(policy, each) for each in requests if is_drill_of(policy, each)],
             no_drill=no_drill(policy, cluster, store),
             job=await observe_job(context, namespace, look_job(policy), recorded=bool(attempts)),

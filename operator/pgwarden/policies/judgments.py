@@ -57,6 +57,8 @@ class ObservedPolicy:
     """The newest restore or drill of the cluster."""
     measured_loss: Measured | None = None
     """The newest drill of it that told how much would have been lost."""
+    restored_timeline: int = 0
+    """The newest timeline that a restore in place has begun on the cluster as it is now; 0 where none has."""
     drills: Sequence[DrillRun] = ()
     """The drills it has made, and those that a person has made in its name."""
     no_drill: Obstacle | None = None

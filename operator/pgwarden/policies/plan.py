@@ -80,7 +80,7 @@ def plan(policy: BackupPolicy, observed: ObservedPolicy, now: datetime) -> Polic
     status = policy.status.model_copy(update={"wal": wal_of(policy, observed)})
     policy = policy.model_copy(update={"status": status})
     observed = replace(observed, runs=without_lost(observed.runs, status.catalogue))
-    planned = turns(policy, found, observed.runs, now)
+    planned = turns(policy, found, observed.runs, now, restored=observed.restored_timeline)
     if held_back:
         planned.start = []
         planned.schedules = [each.status for each in found.values()]

@@ -190,6 +190,8 @@ class WALStatus(Model):
     """Where WAL is taken from."""
     timeline: int | None = None
     """Of the server."""
+    archived_timeline: int | None = None
+    """The newest timeline of which the store holds the history file and the WAL from its beginning on."""
     acknowledged: LSN | None = None
     """The store holds all WAL up to here."""
     lag: Word = ""

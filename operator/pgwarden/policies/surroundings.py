@@ -73,6 +73,26 @@ def measured_loss(requests: Sequence[RestoreRequest]) -> Measured | None:
     return max(done, key=lambda each: each.time, default=None)
 
 
+def restored_timeline(requests: Sequence[RestoreRequest], cluster: DatabaseCluster | None) -> int:
+    """The newest timeline that one of these restores has begun in place, where the cluster has come to it; 0 for none.
+
+    A cluster that pg_upgrade or initdb made since, or whose volume was rolled back, is not what was restored.
+    """
+    if cluster is None:
+        return 0
+    system, timeline = cluster.status.system_identifier, cluster.status.timeline
+    begun = [
+        each.status.timeline
+        for each in requests
+        if (place := each.spec.target.in_place) is not None
+        and place.replaces.partition("-")[0] == system
+        and each.status.in_place is not None
+        and each.status.in_place.handed_over
+        and each.status.timeline is not None
+    ]
+    return max((each for each in begun if each <= timeline), default=0)
+
+
 def no_drill(policy: BackupPolicy, cluster: DatabaseCluster | None, store: BackupStore | None) -> Obstacle | None:
     """What a drill needs and does not have; objects that are missing altogether are told otherwise."""
     drill = policy.spec.drill

@@ -33,6 +33,7 @@ NEW_FULL_REASONS = frozenset(
 )
 """Refusals of incrementals that a new full mends (pgwarden.backups.incremental)."""
 NEW_ARCHIVE = "NewArchive"
+RESTORED = "Restored"
 
 
 @dataclass(frozen=True)
@@ -131,14 +132,16 @@ def clock(policy: BackupPolicy, type_: str, spec: ScheduleSpec, before: Schedule
     return Clock(type_, spec, schedule, status)
 
 
-def turns(policy: BackupPolicy, found: dict[str, Clock], runs: Sequence[Run], now: datetime) -> Turns:
-    """What to take now."""
+def turns(
+    policy: BackupPolicy, found: dict[str, Clock], runs: Sequence[Run], now: datetime, *, restored: int = 0
+) -> Turns:
+    """What to take now; `restored` is the newest timeline that a restore in place has begun, 0 for none."""
     found = {type_: without_what_ran(policy, each, runs, now) for type_, each in found.items()}
     start: list[Turn] = []
     waiting: list[str] = []
     for physical in (True, False):
         under_way = unfinished(runs, physical=physical)
-        turn = physical_turn(policy, found, runs, now) if physical else logical_turn(policy, found, now)
+        turn = physical_turn(policy, found, runs, now, restored) if physical else logical_turn(policy, found, now)
         if turn is None or policy.spec.suspend:
             continue
         if under_way:
@@ -151,7 +154,7 @@ def turns(policy: BackupPolicy, found: dict[str, Clock], runs: Sequence[Run], no
         schedules=[next_run(policy, each, now).status for each in found.values()],
         start=start,
         waiting="; ".join(waiting),
-        seconds=seconds_to_next(policy, found, runs, now),
+        seconds=seconds_to_next(policy, found, runs, now, restored),
     )
 
 
@@ -176,7 +179,9 @@ def scheduled_name(policy: BackupPolicy, each: Clock, type_: RunType, slot: date
     return run_name(metadata.name, metadata.uid, type_, slot, each.type, str(each.status.clock_resets))
 
 
-def physical_turn(policy: BackupPolicy, found: dict[str, Clock], runs: Sequence[Run], now: datetime) -> Turn | None:
+def physical_turn(
+    policy: BackupPolicy, found: dict[str, Clock], runs: Sequence[Run], now: datetime, restored: int
+) -> Turn | None:
     """The full or incremental that is due, fulls first. While fulls are held back, none is taken for another reason
     either; incrementals go on where there is one to stand on."""
     full, incremental = found.get(RunType.FULL.value), found.get(RunType.INCREMENTAL.value)
@@ -186,7 +191,7 @@ def physical_turn(policy: BackupPolicy, found: dict[str, Clock], runs: Sequence[
     slot = full.due(now)
     if slot is not None:
         return Turn(RunType.FULL, slot, scheduled_name(policy, full, RunType.FULL, slot))
-    cause, why = full_needed(policy, runs)
+    cause, why = full_needed(policy, runs, restored)
     if cause and not held and wait_for_self_made(policy, runs, cause, now) <= timedelta():
         hour = hour_of(now)
         return Turn(RunType.FULL, hour, self_made_name(policy, cause, hour), why)
@@ -231,7 +236,7 @@ def parent_of(policy: BackupPolicy, runs: Sequence[Run]) -> str:
     return last.backup_id if last.chain_length <= options.max_chain else ""
 
 
-def full_needed(policy: BackupPolicy, runs: Sequence[Run]) -> tuple[str, str]:
+def full_needed(policy: BackupPolicy, runs: Sequence[Run], restored: int) -> tuple[str, str]:
     """(cause, sentence) when a full is needed that no schedule asks for; both empty when none is."""
     full = newest(runs, RunType.FULL)
     lost = max((run for run in runs if run.lost and run.type is RunType.FULL), key=lambda run: run.when, default=None)
@@ -243,6 +248,9 @@ def full_needed(policy: BackupPolicy, runs: Sequence[Run]) -> tuple[str, str]:
         return NEW_ARCHIVE, f"WAL goes on in archive {policy.status.wal.archive}: {policy.status.wal.archive_reason}"
     if policy.spec.wal.enabled and policy.status.wal is not None and gap_after(policy.status.wal, full):
         return "WALGap", f"archived WAL has a gap after {full.name}: {policy.status.wal.last_gap}"
+    if full.timeline < restored:
+        # Each timeline is a cause of its own: a second restore within the hour gets its full as well.
+        return f"{RESTORED}{restored}", f"the cluster was restored in place and is on timeline {restored} since then"
     tried = [run for run in runs if run.finished and run.type is RunType.INCREMENTAL]
     last = max(tried, key=lambda run: (run.made, run.name), default=None)
     later = last is not None and any(run.type is RunType.FULL and run.made >= last.made for run in runs)
@@ -301,12 +309,14 @@ def next_run(policy: BackupPolicy, each: Clock, now: datetime) -> Clock:
     return each.with_status(next_run_time=turn)
 
 
-def seconds_to_next(policy: BackupPolicy, found: dict[str, Clock], runs: Sequence[Run], now: datetime) -> float | None:
+def seconds_to_next(
+    policy: BackupPolicy, found: dict[str, Clock], runs: Sequence[Run], now: datetime, restored: int
+) -> float | None:
     """When the next schedule has its turn, or a full may be taken that no schedule asks for."""
     if policy.spec.suspend:
         return None
     times = [each.schedule.next_turn(now) - now for each in found.values() if not each.spec.suspend]
-    cause, _ = full_needed(policy, runs)
+    cause, _ = full_needed(policy, runs, restored)
     held = wait_for_self_made(policy, runs, cause, now) if cause else timedelta()
     if held > timedelta():
         times.append(held)

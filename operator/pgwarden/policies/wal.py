@@ -49,6 +49,7 @@ def wal_status(before: WALStatus | None, archiver: Archiver) -> WALStatus:
         **told_archive(before, report),
         server=report.server[:260],
         timeline=report.timeline or None,
+        archived_timeline=report.archived_timeline or None,
         acknowledged=report.acknowledged_lsn or None,
         lag=roughly(timedelta(seconds=report.lag_seconds)) if report.lag_seconds is not None else "",
         lag_seconds=round(report.lag_seconds) if report.lag_seconds is not None else None,

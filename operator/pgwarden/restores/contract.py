@@ -107,6 +107,8 @@ class CheckResult(Report):
     detail: str = ""
     built_in: bool = False
     """Whether it is one of ours and not of the request."""
+    advisory: bool = False
+    """Whether data that fail it are handed over all the same."""
 
 
 class Section(Report):

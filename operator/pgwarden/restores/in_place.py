@@ -5,7 +5,7 @@ read from the cluster: the mark on the claim says that it has begun, the record 
 and the volume behind them the rest. So whoever looks next goes on, whatever was lost in between:
 
     preflight -> mark the claim -> stop the services -> stop the server -> restore beside the old data
-      -> hand over -> start the server -> start the services -> finished
+      -> hand over -> start the server -> archive its timeline -> start the services -> finished
     any failure, or spec.cancel, before the hand-over:
       -> put the old data back -> start the server -> start the services -> put back
 """
@@ -21,7 +21,7 @@ from pgwarden.clusters.access import Obstacle
 from pgwarden.jobs.attempts import Verdict
 from pgwarden.jobs.plan import REPORT_UNREADABLE, report_of, told, with_progress
 from pgwarden.jobs.state import JobPhase
-from pgwarden.restores import in_place_steps
+from pgwarden.restores import going_on, in_place_steps
 from pgwarden.restores.contract import RecoverReport
 from pgwarden.restores.in_place_back import PuttingBack
 from pgwarden.restores.in_place_look import (
@@ -34,8 +34,9 @@ from pgwarden.restores.in_place_look import (
     with_place,
 )
 from pgwarden.restores.plan import finished, restored_time, with_resolved
-from pgwarden.restores.resource import RestoreRequest, RestoreRequestStatus, Step
+from pgwarden.restores.resource import RestoreRequest, RestoreRequestStatus, Step, StepState
 from pgwarden.restores.stopping import Change, start, stop
+from pgwarden.restores.told import with_told
 
 OLD_DATA_DISCARDED = "OldDataDiscarded"
 
@@ -121,7 +122,7 @@ class Restoration(PuttingBack):
             return stopping
         decision = self.decide(Stage.RESTORE)
         job = self.job(Stage.RESTORE)
-        self.status = with_resolved(self.status, job)
+        self.status = with_told(with_resolved(self.status, job), job)
         if self.status.restored_to is None or decision.verdict != Verdict.SUCCEEDED:
             steps = in_place_steps.steps_of_job(self.status.steps, job, self.seen.progress, self.now)
             self.status = self.status.model_copy(update={"steps": steps, "step": running(steps)})
@@ -191,6 +192,9 @@ class Restoration(PuttingBack):
             return starting
         changes = [change for each in self.seen.services if (change := start(each, self.uid)) is not None]
         if changes or self.seen.marked_by == self.uid:
+            archiving = self.archive_timeline()
+            if archiving is not None:
+                return archiving
             self.at_step(in_place_steps.START_SERVICES)
             starting = self.said(
                 in_progress("StartingServices", "the server answers, and the services start"), SOON_SECONDS
@@ -200,8 +204,25 @@ class Restoration(PuttingBack):
             return starting
         return self.completed()
 
+    def archive_timeline(self) -> InPlacePlan | None:
+        """A plan that waits until what the services write can be recovered; None once it can, or after some minutes."""
+        step = in_place_steps.step_of(self.status.steps, in_place_steps.ARCHIVE_TIMELINE)
+        if step.state == StepState.DONE:
+            return None
+        timeline = self.status.timeline or 0
+        words = going_on.in_words(self.seen.archiving, timeline)
+        wait = going_on.waits(self.seen.archiving, timeline, step.start_time, self.now)
+        if not wait and going_on.behind(self.seen.archiving, timeline):
+            words = f"{words}; the services start all the same"
+        self.at_step(in_place_steps.ARCHIVE_TIMELINE, words)
+        if not wait:
+            return None
+        message = f"the server answers, and the services wait until the archive has its new timeline: {words}"
+        return self.said(in_progress("ArchivingTimeline", message), SOON_SECONDS)
+
     def completed(self) -> InPlacePlan:
         seconds = (self.now - (self.status.start_time or self.now)).total_seconds()
+        self.status = with_place(self.status, fulls=list(self.seen.fulls))
         self.status = self.status.model_copy(
             update={
                 "steps": in_place_steps.all_done(self.status.steps, self.now),

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pgwarden.api.conditions import in_progress
+from pgwarden.backups.resource import DatabaseBackup
 from pgwarden.clusters.access import Obstacle
 from pgwarden.clusters.resource import DatabaseCluster, Dependent, DependentKind
 from pgwarden.jobs.attempts import begin
@@ -18,6 +19,7 @@ from pgwarden.kube.cache import Body
 from pgwarden.kube.client import KubeError
 from pgwarden.kube.context import OperatorContext
 from pgwarden.kube.key import Key
+from pgwarden.kube.objects import all_of
 from pgwarden.kube.room import no_room
 from pgwarden.kube.types import (
     AUTOSCALERS,
@@ -29,8 +31,10 @@ from pgwarden.kube.types import (
     STATEFUL_SETS,
 )
 from pgwarden.kube.work import REFUSED_RETRY_SECONDS, apply, create_or_adopt, observe_job, refuse
+from pgwarden.policies.resource import BackupPolicy
 from pgwarden.restores.fence import Home, fence, home, owned, pods_on_claim, scaled_by
 from pgwarden.restores.filing import concludes
+from pgwarden.restores.going_on import archiving_of, fulls_since
 from pgwarden.restores.in_place import plan
 from pgwarden.restores.in_place_look import (
     SOON_SECONDS,
@@ -43,6 +47,7 @@ from pgwarden.restores.in_place_look import (
     with_place,
 )
 from pgwarden.restores.in_place_render import Agents, Server, before_long_job, long_job, preflight_job, short_job
+from pgwarden.restores.in_place_steps import handed_over_at
 from pgwarden.restores.render import Surroundings
 from pgwarden.restores.resource import RestoreRequest
 from pgwarden.restores.stopping import Workload, may_stop
@@ -118,6 +123,12 @@ class InPlaceRestorer:
         workload = scene.server.workload if scene.server is not None else None
         server = as_workload(DependentKind.STATEFUL_SET, workload) if workload is not None else None
         ready, problem = readiness(workload, scene.pods)
+        policies = [
+            each
+            for each in all_of(self.context, BackupPolicy, key.namespace)
+            if sources.cluster is not None and each.spec.cluster_ref.name == sources.cluster.metadata.name
+        ]
+        backups = all_of(self.context, DatabaseBackup, key.namespace)
         return ObservedInPlace(
             token=sources.cluster.status.restore_token if sources.cluster is not None else "",
             refusal=sources.refusal or scene.refusal,
@@ -133,6 +144,8 @@ class InPlaceRestorer:
             progress=self.context.progress.follow(key, jobs[Stage.RESTORE]),
             server_ready=ready,
             server_problem=problem,
+            archiving=archiving_of(policies),
+            fulls=fulls_since(handed_over_at(request.status.steps), policies, backups),
         )
 
     async def look(self, request: RestoreRequest, sources: Sources, namespace: str) -> Scene:

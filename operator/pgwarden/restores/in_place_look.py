@@ -17,6 +17,7 @@ from pgwarden.jobs.state import ABSENT, JobPhase, JobState
 from pgwarden.jobs.task import Progress
 from pgwarden.restores import in_place_steps
 from pgwarden.restores.fence import Home
+from pgwarden.restores.going_on import Archiving
 from pgwarden.restores.plan import restore_job
 from pgwarden.restores.resource import InPlaceStatus, RestoreRequest, RestoreRequestStatus
 from pgwarden.restores.stopping import Change, Workload
@@ -63,6 +64,10 @@ class ObservedInPlace:
     server_ready: bool = False
     server_problem: str = ""
     """What the server's workload says while it is not ready."""
+    archiving: Sequence[Archiving] = ()
+    """How far the archives of the cluster's WAL are."""
+    fulls: Sequence[str] = ()
+    """Full backups that policies have begun since the restored data are in their place."""
 
 
 @dataclass
@@ -177,9 +182,9 @@ class Look:
         begun.launch = (stage, decision.number)
         return begun
 
-    def at_step(self, step: str) -> None:
+    def at_step(self, step: str, message: str = "") -> None:
         """Says that the step is worked on, and what comes before it is done."""
-        steps = in_place_steps.steps_at(self.status.steps, step, self.now)
+        steps = in_place_steps.steps_at(self.status.steps, step, self.now, message=message)
         self.status = self.status.model_copy(update={"steps": steps, "step": step, "progress": None})
 
     def said(self, judgments: Sequence[Judgment], again_after: float | None) -> InPlacePlan:

@@ -15,6 +15,7 @@ STOP_SERVICES = "StopServices"
 STOP_SERVER = "StopServer"
 HAND_OVER = "HandOver"
 START_SERVER = "StartServer"
+ARCHIVE_TIMELINE = "ArchiveTimeline"
 START_SERVICES = "StartServices"
 PUT_BACK = "PutBack"
 JOB_STEPS = (
@@ -32,7 +33,7 @@ JOB_STEPS = (
     "Configure",
 )
 """What the long Job does, by the names that its containers give it."""
-STEPS = (PREFLIGHT, STOP_SERVICES, STOP_SERVER, *JOB_STEPS, HAND_OVER, START_SERVER, START_SERVICES)
+STEPS = (PREFLIGHT, STOP_SERVICES, STOP_SERVER, *JOB_STEPS, HAND_OVER, START_SERVER, ARCHIVE_TIMELINE, START_SERVICES)
 
 
 def steps_at(before: Sequence[Step], current: str, now: datetime, *, message: str = "") -> list[Step]:
@@ -87,6 +88,16 @@ def failed(before: Sequence[Step], why: str, now: datetime) -> list[Step]:
     current = next(name for name, step in steps.items() if step.state != StepState.DONE)
     steps[current] = ended(steps[current], StepState.FAILED, now.replace(microsecond=0), why)
     return list(steps.values())
+
+
+def step_of(steps: Sequence[Step], name: str) -> Step:
+    """One of the steps; pending where nothing was told of it."""
+    return every_step(steps)[name]
+
+
+def handed_over_at(steps: Sequence[Step]) -> datetime | None:
+    """When the restored data came into their place; None before."""
+    return step_of(steps, HAND_OVER).completion_time
 
 
 def every_step(before: Sequence[Step]) -> dict[str, Step]:

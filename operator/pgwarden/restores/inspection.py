@@ -13,6 +13,7 @@ from pgwarden.postgres import restored as sql
 from pgwarden.postgres.connection import Connection
 from pgwarden.postgres.restored import Answer, RestoredServer
 from pgwarden.restores.contract import CheckResult, SQLCheck
+from pgwarden.restores.image_checks import image_checks
 
 ANSWER_CHARACTERS = 200
 
@@ -63,9 +64,12 @@ def inspect(
         for database in databases:
             if database.connectable:
                 inspect_database(server, database.name, inspection, in_place=in_place)
+        checks_of_image, findings = image_checks(server, [each.name for each in databases if each.connectable])
+        inspection.findings += findings
         inspection.checks.append(
             CheckResult(name="databases", passed=True, detail=f"{len(databases)} databases", built_in=True)
         )
+        inspection.checks += checks_of_image
         run_checks(server, connection, checks, request_uid, inspection)
         if password_file is not None:
             sql.set_password(connection, inspection.superuser, password_file)

@@ -181,6 +181,7 @@ def with_resolved(status: RestoreRequestStatus, job: JobState) -> RestoreRequest
         time=resolved.end_time,
         archived_lsn=resolved.archived_lsn,
         archived_time=resolved.archived_time,
+        known_until=resolved.known_until,
     )
     known = {"resolved": point, "backup_id": resolved.backup_id, "location": resolved.location}
     return status.model_copy(update=known)

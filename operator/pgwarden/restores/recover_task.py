@@ -10,12 +10,14 @@ from pgwarden.backups.record import BackupRecord, read_record
 from pgwarden.jobs.agent import AgentContext, Done
 from pgwarden.jobs.errors import TaskError
 from pgwarden.postgres.restored import has_extension
+from pgwarden.postgres.slots import database_names
 from pgwarden.restores.archived_wal import ArchivedWAL, list_wal, put_histories, read_histories
 from pgwarden.restores.configuration import FINAL_HBA, FINAL_IDENT, final_configuration
 from pgwarden.restores.contract import CheckResult, RecoverReport, RecoverTask, Resolved
 from pgwarden.restores.durable import sync_path, write_durably
 from pgwarden.restores.in_place_volume import InPlaceVolume, volume_of
 from pgwarden.restores.inspection import Inspection, inspect
+from pgwarden.restores.lost_slots import lost_slots
 from pgwarden.restores.progress import AMCHECK
 from pgwarden.restores.recovery import (
     RecoveryEnd,
@@ -192,6 +194,10 @@ class Recovery:
             )
         end = read_recovery_end(self.paths.data, inspection.timeline)
         check_recovery_end(end, self.resolved)
+        if isinstance(self.volume, InPlaceVolume):
+            with restored_server(self.paths, self.record).connect() as connection:
+                names = database_names(connection)
+            inspection.findings[:0] = lost_slots(self.paths.pgdata, names)
         return inspection, end
 
     def look_closer(self, inspection: Inspection) -> None:
@@ -237,12 +243,13 @@ class Recovery:
 
     def tell(self, report: RecoverReport) -> None:
         for check in report.checks:
-            self.context.log(f"check {check.name}: {'passed' if check.passed else 'FAILED'}: {check.detail}")
+            failed = "to be looked at" if check.advisory else "FAILED"
+            self.context.log(f"check {check.name}: {'passed' if check.passed else failed}: {check.detail}")
         for finding in report.findings:
             self.context.log(f"found: {finding}")
 
     def refuse_failed_checks(self, report: RecoverReport) -> None:
-        failed = [check for check in report.checks if not check.passed]
+        failed = [check for check in report.checks if not check.passed and not check.advisory]
         if failed:
             raise TaskError(
                 "CheckFailed",

@@ -250,6 +250,8 @@ class CheckOutcome(Model):
     """What they answered."""
     built_in: bool = False
     """Whether it is one that every restore makes."""
+    advisory: bool = False
+    """Whether data that fail it are handed over all the same; what to do stands among the findings."""
 
 
 class FiledReport(Model):
@@ -295,6 +297,8 @@ class InPlaceStatus(Model):
     """Where the old data are kept since the restored ones took their place; empty before, and once they are deleted."""
     handed_over: bool = False
     """Whether the restored data are in their place. From then on nothing is put back."""
+    fulls: Annotated[list[Word], Field(max_length=8)] = Field(default_factory=list)
+    """DatabaseBackups that policies take of the restored data by themselves."""
 
 
 class RestoreRequestStatus(WorkStatus):

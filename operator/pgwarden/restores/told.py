@@ -43,6 +43,7 @@ def outcomes(told: Any) -> list[CheckOutcome]:
             passed=each.passed,
             answer=shorten(each.detail, TEXT),
             built_in=each.built_in,
+            advisory=each.advisory,
         )
         for each in list(by_name.values())[:MOST_CHECKS]
     ]

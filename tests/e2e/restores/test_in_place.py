@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
 from tests.support.cluster import Cluster
-from tests.support.place import Body, Place, condition, is_ready, is_stalled, thing
+from tests.support.place import MODEST, Body, Place, condition, holds, is_ready, is_reported, is_stalled, thing
 from tests.support.sample_servers import rolled_out
 
 from .conftest import SERVICE
@@ -18,6 +18,7 @@ pytestmark = pytest.mark.timeout(900)
 
 RECORD = "pgwarden.dev/stopped-by-restore"
 MARK = "pgwarden.dev/restoring"
+POLICY = "analytics"
 COUNT = "SELECT count(*) FROM bookings"
 
 
@@ -58,6 +59,45 @@ def runs_as_before(place: Place) -> None:
 def at_step(*names: str) -> Callable[[Body], bool]:
     """Whether a restore is at one of these steps, or has ended."""
     return lambda body: body.get("status", {}).get("step") in names or is_ready(body) or is_stalled(body)
+
+
+@pytest.fixture
+def protected(premises: Place) -> Iterator[Place]:
+    """A policy takes fulls of `analytics` and archives its WAL."""
+    spec = {
+        "clusterRef": {"name": "analytics"},
+        "storeRef": {"name": "claim"},
+        "schedules": {"full": {"schedule": "0 0 1 1 *"}},
+        "wal": {"enabled": True, "tailSeconds": 1, **MODEST},
+        "jobTemplate": MODEST,
+    }
+    premises.apply(thing("BackupPolicy", POLICY, spec))
+    premises.until("backuppolicy", POLICY, lambda body: "lastFull" in body.get("status", {}))
+    premises.until("backuppolicy", POLICY, holds("WALArchiving"))
+    yield premises
+    premises.kubectl("delete", "backuppolicy", POLICY, "--timeout=60s")
+
+
+def test_archive_and_policy_go_on_without_a_hand(protected: Place) -> None:
+    protected.apply(in_place(protected, "goes-on", "analytics"))
+    body = protected.until("restorerequest", "goes-on", lambda b: is_ready(b) or is_stalled(b), seconds=600)
+    assert is_ready(body), condition(body, "Stalled")
+    status = body["status"]
+    step = next(each for each in status["steps"] if each["name"] == "ArchiveTimeline")
+    timeline = status["timeline"]
+    assert step["message"] == (
+        f"the history file of timeline {timeline} and its WAL from the beginning on are archived by {POLICY}"
+    )
+    runs_as_before(protected)
+    (full,) = status["inPlace"]["fulls"]
+    made = protected.until("databasebackup", full, is_ready)
+    assert made["status"]["timeline"] == timeline
+    reported = protected.until("restorerequest", "goes-on", is_reported)["status"]["report"]["configMap"]
+    report = protected.get("configmap", reported)["data"]["report.md"]
+    assert f"kubectl get databasebackup {full}" in report
+    assert "| data window lost |" in report
+    wal = protected.get("backuppolicy", POLICY)["status"]["wal"]
+    assert (wal["archivedTimeline"], wal["archive"], wal["gaps"]) == (timeline, "0001", 0)
 
 
 def test_what_was_lost_is_back_where_it_was(premises: Place) -> None:

@@ -99,6 +99,36 @@ def crosses_pages(end: int) -> bool:
     return 24 < end % 8192 < 104 + 24
 
 
+def test_a_restore_point_that_lies_across_two_segments_is_told(
+    server: PostgresServer, store: StoreLocation, archive: Start
+) -> None:
+    archiver = archive(archiver_settings(store, server.address()))
+    archiver.wait_for_state(ArchiverState.STREAMING)
+    ends: list[int] = []
+    with server.connect() as connection:
+        while not any(crosses_segments(end) for end in ends):
+            assert len(ends) < 500
+            position = parse_lsn(str(server.query("SELECT pg_current_wal_insert_lsn()")))
+            left = SEGMENT_BYTES - position % SEGMENT_BYTES
+            if left > 4096:
+                text = "x" * (left - 4096)
+                connection.execute("SELECT pg_logical_emit_message(false, 'filling', %s)", (text,))
+            made = connection.execute("SELECT pg_create_restore_point(%s)::text", (f"{len(ends)}",)).fetchone()
+            assert made is not None
+            ends.append(parse_lsn(str(made[0])))
+    server.execute("CREATE TABLE committed ()")
+    archiver.wait_until_it_holds(server)
+    found = {int(point.name): point.position for point in list_named(open_store(store), FOLDER)}
+    assert sorted(found) == list(range(len(ends)))
+    (crossing,) = (number for number, end in enumerate(ends) if crosses_segments(end))
+    assert ends[crossing] - found[crossing] == 104 + 40
+
+
+def crosses_segments(end: int) -> bool:
+    """Likewise on two segments."""
+    return 40 < end % SEGMENT_BYTES < 104 + 40
+
+
 def test_an_idle_database_has_moments_and_makes_no_objects_of_wal(
     server: PostgresServer, claim: StoreLocation, archive: Start
 ) -> None:

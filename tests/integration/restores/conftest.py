@@ -24,6 +24,7 @@ from tests.support.restore_pod import RestorePod
 from tests.support.stored_backup import claim, store_backup
 
 NewPod = Callable[..., RestorePod]
+Restore = Callable[..., RestorePod]
 
 
 @dataclass
@@ -137,3 +138,24 @@ def new_pod(volume: Path) -> Iterator[NewPod]:
             return pod
 
         yield make
+
+
+@pytest.fixture
+def restore(own_store: StoreLocation, volume: Path, request: pytest.FixtureRequest) -> Restore:
+    """Backs a server up and runs a whole restore of it; `restore(server, checks=...)` gives the pod."""
+
+    def run(server: PostgresServer, **options: object) -> RestorePod:
+        location = store_backup(server, own_store)
+        pod = RestorePod(server.major, volume, own_store, location, **options)  # type: ignore[arg-type]
+        request.addfinalizer(pod.destroy)
+        _, recovered, code = pod.run()
+        assert (recovered.reason, code) == ("Recovered", 0), recovered.message
+        return pod
+
+    return run
+
+
+def findings(pod: RestorePod) -> list[str]:
+    told = pod.report["findings"]
+    assert isinstance(told, list)
+    return told

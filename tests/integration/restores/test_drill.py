@@ -45,6 +45,8 @@ def test_everything_comes_back_and_nothing_is_handed_over(stored: StoredBackup, 
     assert (recovered.reason, code) == ("Recovered", 0), (recovered, pod.server_log)
     assert {each["name"]: each["passed"] for each in recovered.report["checks"]} == {
         "databases": True,
+        "extensions": True,
+        "collations": True,
         "events": True,
         "amcheck": True,
         "checksums": True,
@@ -58,7 +60,7 @@ def test_its_times_are_those_of_the_status(stored: StoredBackup, new_pod: NewPod
     restored, recovered, _ = new_pod(stored, drill=True).run()
     status = status_after(restored, recovered, source={"backupRef": {"name": "nightly"}})
     assert [step["state"] for step in status["steps"]] == ["Done"] * len(DRILL_STEPS)
-    assert status["checksPassed"] == 3
+    assert status["checksPassed"] == 5
     assert "dataLossSeconds" not in status
 
 

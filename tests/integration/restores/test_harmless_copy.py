@@ -14,23 +14,9 @@ from tests.support.postgres import PostgresServer, owned_folder, wait_until
 from tests.support.restore_pod import RestorePod
 from tests.support.stored_backup import store_backup
 
+from .conftest import Restore, findings
+
 NewPostgres = Callable[..., PostgresServer]
-Restore = Callable[..., RestorePod]
-
-
-@pytest.fixture
-def restore(own_store: StoreLocation, volume: Path, request: pytest.FixtureRequest) -> Restore:
-    """Backs a server up and runs a whole restore of it; `restore(server, checks=...)` gives the pod."""
-
-    def run(server: PostgresServer, **options: object) -> RestorePod:
-        location = store_backup(server, own_store)
-        pod = RestorePod(server.major, volume, own_store, location, **options)  # type: ignore[arg-type]
-        request.addfinalizer(pod.destroy)
-        _, recovered, code = pod.run()
-        assert (recovered.reason, code) == ("Recovered", 0), recovered.message
-        return pod
-
-    return run
 
 
 def test_a_restored_subscriber_leaves_the_publishers_stream_alone(
@@ -57,12 +43,6 @@ def test_a_restored_subscriber_leaves_the_publishers_stream_alone(
         assert publisher.query("SELECT count(*) FROM pg_replication_slots WHERE slot_name = 'from_shop'") == 1
         assert "apply worker" not in copy.log
     assert "apply worker" not in pod.server_log
-
-
-def findings(pod: RestorePod) -> list[str]:
-    told = pod.report["findings"]
-    assert isinstance(told, list)
-    return told
 
 
 def test_a_backup_of_a_standby_becomes_an_instance_of_its_own(

@@ -9,7 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pgwarden.archiving.restore_points import (
+    CHUNK,
     DATA_MARK,
+    EDGE,
     EPOCH,
     FIRST_PAGE_HEADER,
     LENGTH,
@@ -18,8 +20,10 @@ from pgwarden.archiving.restore_points import (
     RECORD,
     RESTORE_POINT,
     TOLD,
+    RestorePoint,
     checksum_of,
     crc32c,
+    read,
     restore_points,
 )
 
@@ -65,10 +69,48 @@ def test_one_is_found_at_every_place(eighth: int, name: bytes, cut: int) -> None
     assert (found.position, found.name, found.time) == (START + offset, name, NOON)
 
 
-@pytest.mark.parametrize("offset", [40, 4 * PAGE - LENGTH, 65_536 - 64, 65_536 - 96, 65_536 - 8, 65_536 + 24])
+@pytest.mark.parametrize("offset", [40, 4 * PAGE - LENGTH, *(CHUNK - n for n in (64, 96, 24, 16, 8, -24, -32))])
 def test_one_is_found_once_where_chunks_and_pages_meet(offset: int) -> None:
-    wal = pages({offset - offset % 8: record(b"before the deploy")}, 200_000 - 200_000 % 8)
+    wal = pages({offset - offset % 8: record(b"before the deploy")}, 3 * CHUNK)
     assert [point.name for point in restore_points(memoryview(wal), START, START)] == [b"before the deploy"]
+
+
+@pytest.mark.parametrize("left", range(8, EDGE + 1, 8))
+def test_one_that_lies_across_two_segments_is_found_once_both_are_there(left: int) -> None:
+    name = record(b"at the edge")
+    first, second = pages({PAGE - left: name[:left]}, PAGE), pages({40: name[left:], 800: record(b"b")}, PAGE)
+    found = restore_points(memoryview(second), START, START, bytes(first[-EDGE:]))
+    assert [(point.position - START, point.name) for point in found] == [(-left, b"at the edge"), (800, b"b")]
+    assert [point.name for point in restore_points(memoryview(second), START, START)] == [b"b"]
+    assert restore_points(memoryview(second)[:100], START, START, bytes(first[-EDGE:]))[1:] == []
+
+
+def at_every_place(wal: memoryview, start: int) -> list[RestorePoint]:
+    """The slow way: the bytes from each multiple of 8 on are tried, without the headers of pages."""
+    found: list[RestorePoint] = []
+    for position in range(start + -start % 8, start + len(wal), 8):
+        if position % PAGE < (FIRST_PAGE_HEADER if position - position % PAGE == START else PAGE_HEADER):
+            continue
+        at, told = position, bytearray()
+        while len(told) < LENGTH and at - start < len(wal):
+            if at % PAGE == 0:
+                at += FIRST_PAGE_HEADER if at == START else PAGE_HEADER
+            upto = min(at - at % PAGE + PAGE, at + LENGTH - len(told))
+            told += wal[at - start : upto - start]
+            at = upto
+        found += read(bytes(told), position)
+    return found
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.lists(st.integers(5, 3 * PAGE // 8), max_size=8), st.integers(0, 2 * PAGE), st.sampled_from([b"\xff", b"\x70"])
+)
+def test_the_quick_way_finds_what_the_slow_one_does(places: list[int], cut: int, fill: bytes) -> None:
+    """Records lie anywhere, also over one another, and WAL begins anywhere."""
+    wal = memoryview(pages({8 * place: record(b"point") for place in places}, 4 * PAGE, fill=fill))[cut:]
+    quick = restore_points(wal, START + cut, START)
+    assert quick == at_every_place(wal, START + cut)
 
 
 def test_several_are_told_in_their_order() -> None:

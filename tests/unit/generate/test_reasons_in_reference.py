@@ -28,7 +28,7 @@ EVENTS_AND_ENDS = (
 KINDS = "ConfigMap StatefulSet"
 STEPS_AND_STATES = (
     "BackOff DiscardOld HandOver KeepOld MakeHarmless ShutDown StartInstance StartServer StartServices StopServer"
-    " StopServices UnknownKey VerifyFiles"
+    " ArchiveTimeline StopServices UnknownKey VerifyFiles"
 )
 OF_OTHERS = (
     "AlreadyExists BearerToken BlobNotFound CSafeLoader DisruptionTarget IfNotPresent InsufficientPrivilege"

@@ -19,6 +19,7 @@ from pgwarden.jobs.plan import conclude
 from pgwarden.jobs.state import ABSENT, JobPhase, JobState
 from pgwarden.jobs.task import Outcome, Result
 from pgwarden.restores.fence import Home
+from pgwarden.restores.going_on import Archiving
 from pgwarden.restores.in_place import plan
 from pgwarden.restores.in_place_look import (
     InPlacePlan,
@@ -80,7 +81,8 @@ def failure(reason: str, **report: str) -> Result:
 
 
 HANDED_OVER = {"pgdata": "/data/pgdata", "oldData": "/data/pgdata.before-0"}
-RECOVERED = {"endLsn": "0/3000110", "timeline": 2, "systemIdentifier": "7301", "checks": []}
+RECOVERED: Body = {"endLsn": "0/3000110", "timeline": 2, "systemIdentifier": "7301", "checks": []}
+RECOVERED["findings"] = ["prepared transaction billing-17 in postgres"]
 
 
 @dataclass
@@ -137,6 +139,9 @@ class World:
     token: str = TOKEN
     jobs: dict[str, JobState] = field(default_factory=dict)
     stages: dict[str, Stage] = field(default_factory=dict)
+    archiving: list[Archiving] = field(default_factory=list)
+    """The archives of the server's WAL."""
+    fulls: list[str] = field(default_factory=list)
     now: datetime = NOW
     trouble: list[str] = field(default_factory=list)
     """Promises that were broken on the way."""
@@ -169,6 +174,8 @@ class World:
             own_pods=at_work,
             jobs=jobs,
             server_ready=self.server.replicas > 0 and not self.volume.guarded,
+            archiving=self.archiving,
+            fulls=self.fulls,
         )
 
     def look(self, *, lose_status: bool = False, stop_after: int = 1 << 10) -> InPlacePlan:
@@ -261,5 +268,6 @@ class World:
             reason=result.reason if result is not None else "PodDeleted",
             message=result.message if result is not None else "",
             result=result,
+            told={"agent": result} if result is not None else {},
             finished=self.now,
         )

@@ -147,6 +147,7 @@ RESOLVED: dict[str, Any] = {
     "endLsn": "0/6000000",
     "walUntil": "0/7000000",
     "archive": "shop/operational/0001",
+    "knownUntil": "2026-11-23T11:52:30Z",
 }
 TO_A_TIME: dict[str, Any] = {
     "source": {
@@ -165,6 +166,7 @@ def test_where_the_job_begins_stands_in_the_status() -> None:
     assert status["backupID"] == RESOLVED["backupId"]
     assert status["resolved"]["chain"] == RESOLVED["chain"]
     assert (status["resolved"]["timeline"], status["resolved"]["lsn"]) == (2, "0/6000000")
+    assert status["resolved"]["knownUntil"] == "2026-11-23T11:52:30Z"
     after = restore_request(status=status, **TO_A_TIME)
     done = ObservedRestore(backup=None, job=ended_job(success(**REPORT), told=told))
     assert written(plan(after, done, NOW), after)["restoredTime"] == "2026-11-23T11:30:00Z"

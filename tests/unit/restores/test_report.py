@@ -91,6 +91,20 @@ def test_it_says_what_was_done_with_what_and_for_whom() -> None:
     assert "foreign servers" not in text, "nothing was found of the sort"
 
 
+def test_what_the_image_lacks_is_a_check_to_look_at_and_something_to_do() -> None:
+    lacking = {"name": "collations", "passed": False, "answer": "text", "builtIn": True, "advisory": True}
+    found = [
+        "database app: another version of collation pg_catalog.\"default\" (1; the server has 2) ordered public.a",
+        "database app: rebuild: REINDEX INDEX CONCURRENTLY public.a",
+        "database app: extension postgis is not in the server's image",
+    ]
+    text = incident_report(finished(checks=[lacking], findings=found), ORIGIN)
+    assert "| collations | look at it | text |" in text
+    assert "- database app: rebuild: REINDEX INDEX CONCURRENTLY public.a" in text
+    assert "- [ ] Give the server an image with the extensions and libraries that are missing" in text
+    assert "- [ ] Rebuild the indexes that are in the order of another version of a collation" in text
+
+
 def test_who_asked_is_verified_where_a_policy_held_it_true() -> None:
     text = incident_report(finished(), Origin("operational", "claim/backups", verified=True))
     assert "| asked by | jane@example.com (verified) |" in text
