@@ -57,9 +57,7 @@ def free_room(folder: Path) -> Room:
     return Room(numbers.f_bavail * numbers.f_frsize, numbers.f_favail if numbers.f_files else 1 << 62)
 
 
-def check_room(
-    backup_id: str, needed: Room, free: Room, remedy: str = REMEDY, where: str = "the data volume"
-) -> None:
+def check_room(backup_id: str, needed: Room, free: Room, remedy: str = REMEDY, where: str = "the data volume") -> None:
     """Raises TaskError with reason VolumeTooSmall when the backup cannot fit. Pure."""
     if free.bytes < needed.bytes:
         raise TaskError(

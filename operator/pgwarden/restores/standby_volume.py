@@ -92,9 +92,7 @@ def standbys_of(task: StandbysTask) -> list[StandbyVolume]:
     return [
         StandbyVolume(
             each,
-            InPlacePaths(
-                data_directory_on(each, task.pgdata), Path(task.shared), task.request_uid, Path(task.pgdata)
-            ),
+            InPlacePaths(data_directory_on(each, task.pgdata), Path(task.shared), task.request_uid, Path(task.pgdata)),
         )
         for each in task.standbys
     ]

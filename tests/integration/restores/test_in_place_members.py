@@ -106,7 +106,7 @@ class Members:
 
 
 def streams(standby: PostgresServer) -> bool:
-    return standby.query("SELECT status FROM pg_stat_wal_receiver") == "streaming"
+    return standby.query("SELECT count(*) FROM pg_stat_wal_receiver WHERE status = 'streaming'") == 1
 
 
 @pytest.fixture(scope="session")
@@ -286,8 +286,9 @@ def the_primarys_name_only(pod: RestorePod) -> None:
     exchange(pod.in_place.data, pod.in_place.pgdata)
 
 
-@pytest.mark.parametrize("killed_after", [the_primarys_name_only, the_primary_only])
-@pytest.mark.parametrize("then", [Action.HAND_OVER, Action.PUT_BACK])
+@pytest.mark.parametrize(
+    ("killed_after", "then"), [(the_primarys_name_only, Action.PUT_BACK), (the_primary_only, Action.HAND_OVER)]
+)
 def test_a_hand_over_that_ended_between_two_members_can_only_be_finished(
     members: Members, pod: RestorePod, killed_after: Callable[[RestorePod], None], then: Action
 ) -> None:

@@ -94,7 +94,7 @@ def test_it_says_what_was_done_with_what_and_for_whom() -> None:
 def test_what_the_image_lacks_is_a_check_to_look_at_and_something_to_do() -> None:
     lacking = {"name": "collations", "passed": False, "answer": "text", "builtIn": True, "advisory": True}
     found = [
-        "database app: another version of collation pg_catalog.\"default\" (1; the server has 2) ordered public.a",
+        'database app: another version of collation pg_catalog."default" (1; the server has 2) ordered public.a',
         "database app: rebuild: REINDEX INDEX CONCURRENTLY public.a",
         "database app: extension postgis is not in the server's image",
     ]
