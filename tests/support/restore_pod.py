@@ -26,7 +26,7 @@ import psycopg
 
 from pgwarden.jobs.files import StoreLocation
 from pgwarden.jobs.task import ObjectRef, Payload, Result, Task
-from pgwarden.restores.contract import DrillTask, RecoverTask, RestoreTask, SQLCheck, TargetPoint
+from pgwarden.restores.contract import DrillTask, MemberVolume, RecoverTask, RestoreTask, SQLCheck, TargetPoint
 from pgwarden.restores.in_place_contract import Action, InPlaceTask
 from pgwarden.restores.paths import InPlacePaths, RestorePaths
 
@@ -117,6 +117,29 @@ def with_descendants(pid: int) -> list[int]:
     return found
 
 
+@contextmanager
+def server_on(major: int, pgdata: Path, port: int) -> Iterator[PostgresServer]:
+    """A server on a data directory with the configuration that lies there, but for where it listens."""
+    instance = PostgresServer(major, new_folder(), port)
+    owned_folder(instance.socket_folder)
+    command: list[str | Path] = [
+        bin_dir(major) / "postgres",
+        "-D",
+        pgdata,
+        f"--port={port}",
+        f"--listen_addresses={HOST}",
+        f"--unix_socket_directories={instance.socket_folder}",
+    ]
+    with (instance.folder / "log").open("wb") as log:
+        instance.process = subprocess.Popen(
+            as_server_user(command), stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd="/"
+        )
+    try:
+        yield instance
+    finally:
+        instance.destroy()
+
+
 @dataclass
 class RestorePod:
     """One pod; every pod has a scratch volume of its own, the data volume outlives it."""
@@ -137,6 +160,8 @@ class RestorePod:
     """How long either side of the pod may be silent; tests of that do not wait for the real minute."""
     replaces: str = ""
     """In place: the restore token of what lies on the volume."""
+    standbys: Sequence[MemberVolume] = ()
+    """In place: the volumes of the other members."""
     agent_major: int | None = None
     """Major of the tools in the agent's image, where it is not the backup's."""
     folder: Path = field(default_factory=new_folder)
@@ -174,14 +199,22 @@ class RestorePod:
             shared=str(self.shared),
             parallel=self.parallel,
             replaces=self.replaces,
+            standbys=list(self.standbys),
         )
 
     def start_restore(self) -> Container:
         return self._start_agent("restore", self.task)
 
-    def act(self, action: Action, attempt: int = 1, *, volume_mounted: bool = True) -> Result:
+    def act(
+        self,
+        action: Action,
+        attempt: int = 1,
+        *,
+        volume_mounted: bool = True,
+        members: Sequence[MemberVolume] = (),
+    ) -> Result:
         """One of the short Jobs of a restore in place, to its end."""
-        task = InPlaceTask(action=action, restore=self.task, volume_mounted=volume_mounted)
+        task = InPlaceTask(action=action, restore=self.task, volume_mounted=volume_mounted, members=list(members))
         return self._start_agent("in-place", task, attempt).result()
 
     def start_recover(self) -> Container:
@@ -197,6 +230,7 @@ class RestorePod:
                 drill=self.drill,
                 server_start_timeout_seconds=self.timeout_seconds,
                 replaces=self.replaces,
+                standbys=list(self.standbys),
             ),
         )
 
@@ -244,30 +278,9 @@ class RestorePod:
 
         Only where it listens is changed, because tests have no network of their own.
         """
-        instance = PostgresServer(self.major, new_folder(), free_port())
-        owned_folder(instance.socket_folder)
-        with (instance.folder / "log").open("wb") as log:
-            instance.process = subprocess.Popen(
-                as_server_user(
-                    [
-                        bin_dir(self.major) / "postgres",
-                        "-D",
-                        self.paths.pgdata,
-                        f"--port={instance.port}",
-                        f"--listen_addresses={HOST}",
-                        f"--unix_socket_directories={instance.socket_folder}",
-                    ]
-                ),
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                cwd="/",
-            )
-        try:
+        with server_on(self.major, self.paths.pgdata, free_port()) as instance:
             wait_until(lambda: accepts(instance, password), f"the instance did not start: {instance.log}")
             yield instance
-        finally:
-            instance.destroy()
 
     def destroy(self) -> None:
         """Ends what is left of the pod and deletes its scratch volume."""

@@ -9,7 +9,7 @@ bytes), and from version 5 (PostgreSQL 17) at 178 whether the slot fails over wi
 from __future__ import annotations
 
 import struct
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -81,3 +81,13 @@ def text(padded: bytes) -> str:
 def database_names(connection: Connection) -> Mapping[int, str]:
     """The databases by their OID."""
     return {int(oid): str(name) for oid, name in connection.execute("SELECT oid, datname FROM pg_database")}
+
+
+def create_physical_slots(connection: Connection, names: Sequence[str]) -> None:
+    """Makes physical replication slots, those that are there left as they are. They keep no WAL before they are used
+    for the first time."""
+    connection.execute(
+        "SELECT pg_create_physical_replication_slot(name) FROM unnest(%s::text[]) AS name"
+        " WHERE NOT EXISTS (SELECT FROM pg_replication_slots WHERE slot_name = name)",
+        (list(names),),
+    )

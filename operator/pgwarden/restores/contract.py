@@ -23,6 +23,8 @@ DATA_VOLUME = "/pgwarden/data"
 PGDATA = f"{DATA_VOLUME}/pgdata"
 SHARED = "/pgwarden/scratch"
 """emptyDir shared by the containers of a restore's pod: WAL queue, sockets, the stop file."""
+MEMBERS = "/pgwarden/members"
+"""In place: where the claims of further members are mounted, each in a folder of its own."""
 
 
 class SQLCheck(ContractModel):
@@ -53,6 +55,16 @@ class TargetPoint(ContractModel):
     """Whether what lies exactly at the target is replayed (recovery_target_inclusive)."""
 
 
+class MemberVolume(ContractModel):
+    """The claim of one member of a server that is replaced in place."""
+
+    claim: Annotated[str, Field(max_length=253)]
+    path: str
+    """Where this pod mounts it."""
+    server_path: str
+    """Where the member's own pod mounts it: links in its data directory lead there."""
+
+
 class RestoreTask(Payload):
     """Lay a backup, with all that it builds upon, out on the data volume and verify it."""
 
@@ -73,6 +85,8 @@ class RestoreTask(Payload):
     parallel: Annotated[int, Field(ge=1, le=32)] = 4
     replaces: str = ""
     """In place: the restore token of the cluster whose data are replaced. Empty for a new instance."""
+    standbys: list[MemberVolume] = Field(default_factory=list, max_length=15)
+    """In place: the other members, whose data are kept beside as well."""
 
 
 class DrillTask(RestoreTask):
@@ -99,6 +113,8 @@ class RecoverTask(Payload):
     """How long recovery may make no progress before it is given up."""
     replaces: str = ""
     """As in RestoreTask. In place another task hands over, once the operator has seen that nothing else is at work."""
+    standbys: list[MemberVolume] = Field(default_factory=list, max_length=15)
+    """As in RestoreTask: they are made anew from what was recovered."""
 
 
 class CheckResult(Report):

@@ -6,12 +6,13 @@ then, with the change that makes it possible.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from pgwarden.clusters.access import Obstacle
 from pgwarden.clusters.resource import DatabaseCluster
+from pgwarden.restores.stopping import Workload
 
 Body = dict[str, Any]
 
@@ -29,7 +30,17 @@ GITOPS = {
     "helm-controller": "meanwhile: flux suspend helmrelease NAME",
     "keda": 'pause it meanwhile: annotate its ScaledObject with autoscaling.keda.sh/paused: "true"',
 }
-TAKEN_PATHS = ("/pgwarden/task", "/pgwarden/scratch", "/pgwarden/secrets", "/pgwarden/store", "/tmp", "/dev/shm")  # noqa: S108
+MOST_MEMBERS = 16
+"""More claims than these nobody asks one pod to mount."""
+TAKEN_PATHS = (
+    "/pgwarden/task",
+    "/pgwarden/scratch",
+    "/pgwarden/secrets",
+    "/pgwarden/store",
+    "/pgwarden/members",
+    "/tmp",  # noqa: S108
+    "/dev/shm",  # noqa: S108
+)
 """Where the restore's own pods mount something else."""
 
 
@@ -38,9 +49,22 @@ class Home:
     """Where the server's data lie."""
 
     claim: str
+    """Of several members the primary's; empty while nobody knows which one that is."""
     mount_path: str
     """Where the server's container mounts the claim; the restore mounts it there too, so that links hold."""
     data_directory: str
+    members: tuple[str, ...] = ()
+    """The claims of all members, when there are several."""
+
+    @property
+    def claims(self) -> tuple[str, ...]:
+        """Every claim with data of the server."""
+        return self.members or (self.claim,)
+
+    @property
+    def standbys(self) -> tuple[str, ...]:
+        """The claims of those that follow the primary; of all, while nobody knows which one that is."""
+        return tuple(each for each in self.members if each != self.claim)
 
 
 def fence(cluster: DatabaseCluster, workload: Body | None, autoscalers: Sequence[Body]) -> Obstacle | None:
@@ -53,7 +77,7 @@ def fence(cluster: DatabaseCluster, workload: Body | None, autoscalers: Sequence
     where = f"StatefulSet {reference.name}"
     if workload is None:
         return Obstacle("WorkloadNotFound", f"there is no {where}, workloadRef of DatabaseCluster {name}")
-    for refusal in (owned(workload), scaled_by(workload, autoscalers), members(workload), retention(workload)):
+    for refusal in (owned(workload), scaled_by(workload, autoscalers), retention(workload)):
         if refusal is not None:
             return Obstacle(refusal.reason, f"{where} {refusal.message}, {NEW_INSTANCE}")
     return None
@@ -97,19 +121,6 @@ def scaled_by(workload: Body, autoscalers: Sequence[Body]) -> Obstacle | None:
     return None
 
 
-def members(workload: Body) -> Obstacle | None:
-    """More than one member: each of the others would have to be made anew from the restored one."""
-    found = workload["spec"].get("replicas")
-    count = 1 if found is None else int(found)
-    if count <= 1:
-        return None
-    message = (
-        f"has {count} members, and only one can be restored in place so far: the others would go on with the old data."
-        " Scale it to 1 and delete the claims of the others, which are copied anew afterwards"
-    )
-    return Obstacle("SeveralMembers", message)
-
-
 def retention(workload: Body) -> Obstacle | None:
     """A StatefulSet that deletes its claims when it is scaled to 0."""
     policy = workload["spec"].get("persistentVolumeClaimRetentionPolicy") or {}
@@ -122,8 +133,18 @@ def retention(workload: Body) -> Obstacle | None:
     return Obstacle("ClaimsDeletedWhenScaled", message)
 
 
-def home(cluster: DatabaseCluster, workload: Body) -> Home | Obstacle:
-    """Where the data of the only member lie, or why that cannot be told."""
+def member_count(workload: Workload, request_uid: str) -> int:
+    """How many members the server has, or had before that RestoreRequest stopped it. One that was at rest before
+    anybody came has one: nothing tells of more."""
+    recorded = workload.record.get("replicas") if workload.stopped_by(request_uid) else None
+    return max(1, int(recorded if recorded is not None else workload.replicas))
+
+
+def home(cluster: DatabaseCluster, workload: Body, count: int = 1) -> Home | Obstacle:
+    """Where the data of its `count` members lie, or why that cannot be told."""
+    if count > MOST_MEMBERS:
+        message = f"the server has {count} members, and at most {MOST_MEMBERS} can be restored in place"
+        return Obstacle("TooManyMembers", f"{message}; {NEW_INSTANCE.removeprefix('or ')}")
     reference = cluster.spec.workload_ref
     spec = workload["spec"]["template"]["spec"]
     wanted = reference.container if reference is not None else ""
@@ -149,7 +170,13 @@ def home(cluster: DatabaseCluster, workload: Body) -> Home | Obstacle:
     why = misplaced(mount, directory)
     if why:
         return Obstacle("DataDirectoryUnfit", f"{why}; {NEW_INSTANCE.removeprefix('or ')}")
-    return Home(claim=claim, mount_path=mount["mountPath"], data_directory=directory)
+    place = Home(claim=claim, mount_path=mount["mountPath"], data_directory=directory)
+    if count == 1:
+        return place
+    if not is_template(workload, mount["name"]):
+        message = f"all {count} members have their data on one claim, {claim}; {NEW_INSTANCE.removeprefix('or ')}"
+        return Obstacle("ClaimShared", message)
+    return replace(place, claim="", members=tuple(member_claims(claim, count)))
 
 
 def misplaced(mount: Body, directory: str) -> str:
@@ -166,14 +193,39 @@ def misplaced(mount: Body, directory: str) -> str:
 
 def claim_of(workload: Body, volume: str) -> str:
     """Name of the claim of the first member's volume; empty when it is none."""
-    for template in workload["spec"].get("volumeClaimTemplates") or []:
-        if template["metadata"]["name"] == volume:
-            first = (workload["spec"].get("ordinals") or {}).get("start", 0)
-            return f"{volume}-{workload['metadata']['name']}-{first}"
+    if is_template(workload, volume):
+        first = (workload["spec"].get("ordinals") or {}).get("start", 0)
+        return f"{volume}-{workload['metadata']['name']}-{first}"
     for each in workload["spec"]["template"]["spec"].get("volumes") or []:
         if each["name"] == volume and "persistentVolumeClaim" in each:
             return str(each["persistentVolumeClaim"]["claimName"])
     return ""
+
+
+def is_template(workload: Body, volume: str) -> bool:
+    """Whether each member has a claim of its own for that volume."""
+    templates = workload["spec"].get("volumeClaimTemplates") or []
+    return any(template["metadata"]["name"] == volume for template in templates)
+
+
+def member_claims(first: str, count: int, skip: int = 0) -> list[str]:
+    """Names of the claims of `count` members, after the first `skip` of them; `first` is that of the first member."""
+    stem, _, number = first.rpartition("-")
+    return [f"{stem}-{int(number) + each}" for each in range(skip, skip + count)]
+
+
+def claims_beyond(workload: Body, place: Home) -> list[str]:
+    """What the claims of further members would be called; none where the members have no claims of their own."""
+    first = place.claims[0]
+    templates = [each["metadata"]["name"] for each in workload["spec"].get("volumeClaimTemplates") or []]
+    if first not in [claim_of(workload, each) for each in templates]:
+        return []
+    return member_claims(first, MOST_MEMBERS, skip=len(place.claims))
+
+
+def named(claims: Sequence[str]) -> str:
+    """Claims, for people."""
+    return f"claim{'s' if len(claims) > 1 else ''} {', '.join(claims)}"
 
 
 def variable(container: Body, name: str) -> str:
@@ -182,14 +234,17 @@ def variable(container: Body, name: str) -> str:
     return str(values[0]) if values else ""
 
 
-def pods_on_claim(pods: Sequence[Body], claim: str) -> list[Body]:
-    """Pods that mount a claim and have not ended."""
+def pods_on_claims(pods: Sequence[Body], claims: Collection[str]) -> list[Body]:
+    """Pods that mount any of the claims and have not ended."""
     return [
         pod
         for pod in pods
         if (pod.get("status") or {}).get("phase") not in ("Succeeded", "Failed")
-        and any(
-            (volume.get("persistentVolumeClaim") or {}).get("claimName") == claim
-            for volume in pod["spec"].get("volumes") or []
-        )
+        and not claims_of_pod(pod).isdisjoint(claims)
     ]
+
+
+def claims_of_pod(pod: Body) -> set[str]:
+    """Names of the claims that a pod mounts."""
+    volumes = pod["spec"].get("volumes") or []
+    return {volume["persistentVolumeClaim"]["claimName"] for volume in volumes if "persistentVolumeClaim" in volume}

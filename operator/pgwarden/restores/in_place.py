@@ -4,7 +4,7 @@ Each look does one thing: it changes workloads, or marks the claim, or starts a 
 read from the cluster: the mark on the claim says that it has begun, the record on each workload what that was, the Jobs
 and the volume behind them the rest. So whoever looks next goes on, whatever was lost in between:
 
-    preflight -> mark the claim -> stop the services -> stop the server -> restore beside the old data
+    preflight -> mark the claims -> stop the services -> stop the server -> restore beside the old data
       -> hand over -> start the server -> archive its timeline -> start the services -> finished
     any failure, or spec.cancel, before the hand-over:
       -> put the old data back -> start the server -> start the services -> put back
@@ -24,6 +24,7 @@ from pgwarden.jobs.state import JobPhase
 from pgwarden.restores import going_on, in_place_steps
 from pgwarden.restores.contract import RecoverReport
 from pgwarden.restores.in_place_back import PuttingBack
+from pgwarden.restores.in_place_contract import PreflightReport
 from pgwarden.restores.in_place_look import (
     SOON_SECONDS,
     WAIT_SECONDS,
@@ -72,7 +73,7 @@ class Restoration(PuttingBack):
         if not self.seen.token:
             message = "the DatabaseCluster has not been seen yet, so nobody knows what would be replaced"
             return self.said(in_progress("ClusterNotObserved", message), WAIT_SECONDS)
-        refusal = self.seen.refusal or self.wrong_token() or self.taken()
+        refusal = self.seen.refusal or self.wrong_token() or self.taken() or self.scaled_since()
         if refusal is not None:
             return self.said(stalled(refusal.reason, refusal.message), None)
         decision = self.decide(Stage.PREFLIGHT)
@@ -88,8 +89,13 @@ class Restoration(PuttingBack):
             )
         if self.seen.busy:
             return self.said(in_progress("Queued", self.seen.busy), WAIT_SECONDS)
+        report = report_of(PreflightReport, decision.result)
+        if self.several and report is not None:
+            self.status = with_place(self.status, claim=report.primary)
+        found = decision.message + self.leftovers_told()
+        self.at_step(in_place_steps.PREFLIGHT, found)
         self.status = self.status.model_copy(update={"start_time": self.now.replace(microsecond=0)})
-        message = f"the restore can succeed: {decision.message}. The services are stopped now"
+        message = f"the restore can succeed: {found}. The services are stopped now"
         marking = self.said(in_progress("Starting", message), SOON_SECONDS)
         marking.mark = True
         return marking
@@ -105,21 +111,51 @@ class Restoration(PuttingBack):
         )
         return Obstacle("ReplacesAnother", message)
 
+    def leftovers_told(self) -> str:
+        """What to know of claims that no member has any more; empty when there are none."""
+        if not self.seen.leftovers:
+            return ""
+        return (
+            f"; {', '.join(self.seen.leftovers)} belonged to members that the StatefulSet does not have any more, and"
+            " stay as they are: delete them before it is scaled up, or those members come back with old data"
+        )
+
+    def scaled_since(self) -> Obstacle | None:
+        """Another number of members than the preflight has looked at."""
+        then, now = self.place.members, list(self.seen.home.members) if self.seen.home is not None else []
+        if then == now or self.seen.home is None:
+            return None
+        message = (
+            f"the StatefulSet was scaled from {max(1, len(then))} to {max(1, len(now))} members since it was looked at."
+            " Make a new RestoreRequest"
+        )
+        return Obstacle("MembersChanged", message)
+
     def taken(self) -> Obstacle | None:
         if self.seen.marked_by in ("", self.uid):
             return None
-        claim = self.place.claim
         message = (
-            f"another RestoreRequest (UID {self.seen.marked_by}) works on claim {claim}. Wait for its end, then make a"
-            " new RestoreRequest. If it was deleted on the way, docs/restore-in-place.md says how to put its work back"
+            f"another RestoreRequest (UID {self.seen.marked_by}) works on {self.claims_named}. Wait for its end, then"
+            " make a new RestoreRequest. If it was deleted on the way, docs/restore-in-place.md says how to put its"
+            " work back"
         )
         return Obstacle("RestoreRunning", message)
 
     def work(self) -> InPlacePlan:
         """Everything from the first service that stops to the data in their place."""
+        changed = None if self.server_stopped or self.data_touched else self.scaled_since()
+        if changed is not None:
+            return self.failed(changed.reason, changed.message)
+        if not self.seen.all_marked or self.primary_unmarked:
+            marking = self.said(in_progress("Starting", f"{self.claims_named} are marked"), SOON_SECONDS)
+            marking.mark = True
+            return marking
         stopping = self.stop_services() or self.stop_server()
         if stopping is not None:
             return stopping
+        if self.primary_unknown:
+            looking = self.find_primary()
+            return looking if looking is not None else self.failed(*self.look_failed)
         decision = self.decide(Stage.RESTORE)
         job = self.job(Stage.RESTORE)
         self.status = with_told(with_resolved(self.status, job), job)
@@ -149,7 +185,7 @@ class Restoration(PuttingBack):
             return self.said(in_progress("WorkloadNotFound", message), WAIT_SECONDS)
         change = stop(self.seen.server, self.uid, self.name)
         moving = [str(self.seen.server)] if not self.seen.server.at_rest else []
-        moving += [f"pod {pod}, which mounts claim {self.place.claim}" for pod in self.seen.strangers]
+        moving += [f"pod {pod}, which mounts {self.claims_named}" for pod in self.seen.strangers]
         return self.stopping(in_place_steps.STOP_SERVER, [change] if change is not None else [], moving, "server")
 
     def stopping(self, step: str, changes: list[Change], moving: list[str], what: str) -> InPlacePlan | None:
@@ -192,9 +228,9 @@ class Restoration(PuttingBack):
             return starting
         changes = [change for each in self.seen.services if (change := start(each, self.uid)) is not None]
         if changes or self.seen.marked_by == self.uid:
-            archiving = self.archive_timeline()
-            if archiving is not None:
-                return archiving
+            waiting = self.archive_timeline() or (None if changes else self.wait_for_standbys())
+            if waiting is not None:
+                return waiting
             self.at_step(in_place_steps.START_SERVICES)
             starting = self.said(
                 in_progress("StartingServices", "the server answers, and the services start"), SOON_SECONDS
@@ -236,9 +272,11 @@ class Restoration(PuttingBack):
             f"restored in place to {self.status.restored_to or 'the target'} in {human_seconds(seconds)}; server and"
             " services run as before."
         )
+        if self.seen.members_behind:
+            message += f" Look after the standbys: {self.seen.members_behind}."
         if self.place.old_data:
             message += (
-                f" The old data are in {self.place.old_data} on claim {self.place.claim} until kubectl pgwarden restore"
+                f" The old data are in {self.place.old_data} on {self.claims_named} until kubectl pgwarden restore"
                 f" discard-old {self.request.metadata.name}"
             )
         return self.said(ready("Completed", message), None)
@@ -248,20 +286,24 @@ class Restoration(PuttingBack):
         kept = InPlacePlan(status=self.request.status)
         if not (self.request.spec.discard_old and self.place.handed_over and self.place.old_data):
             return kept
+        claim, *others = self.place.old_claims or [self.place.claim]
         decision = self.decide(Stage.DISCARD)
         said: list[Judgment]
-        if decision.verdict == Verdict.SUCCEEDED:
+        if decision.verdict == Verdict.SUCCEEDED and others:
+            said = [judge(OLD_DATA_DISCARDED, None, "Discarding", f"{decision.message} on claim {claim}")]
+            self.status = with_place(self.status, old_claims=others, discard=[])
+        elif decision.verdict == Verdict.SUCCEEDED:
             said = [judge(OLD_DATA_DISCARDED, True, "Discarded", decision.message)]
-            self.status = with_place(self.status, old_data="")
+            self.status = with_place(self.status, old_data="", old_claims=[])
         elif decision.verdict == Verdict.FAILED:
-            said = [judge(OLD_DATA_DISCARDED, False, decision.reason, decision.message)]
+            said = [judge(OLD_DATA_DISCARDED, False, decision.reason, f"claim {claim}: {decision.message}")]
         else:
-            said = [judge(OLD_DATA_DISCARDED, None, "Discarding", f"{self.place.old_data} is deleted")]
+            message = f"{self.place.old_data} is deleted on claim {claim}"
+            said = [judge(OLD_DATA_DISCARDED, None, "Discarding", message)]
         planned = InPlacePlan(status=self.status, judgments=said)
         planned.notices = told(said, self.request.status, OLD_DATA_DISCARDED)
-        planned.again_after = (
-            WAIT_SECONDS if decision.verdict in (Verdict.START, Verdict.WAIT, Verdict.BACK_OFF) else None
-        )
+        unfinished = others or decision.verdict in (Verdict.START, Verdict.WAIT, Verdict.BACK_OFF)
+        planned.again_after = WAIT_SECONDS if unfinished and decision.verdict != Verdict.FAILED else None
         if decision.verdict == Verdict.START:
             planned.launch = (Stage.DISCARD, decision.number)
         return planned

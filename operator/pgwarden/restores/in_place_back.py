@@ -10,14 +10,15 @@ from pgwarden.jobs.plan import report_of
 from pgwarden.jobs.task import shorten
 from pgwarden.restores import in_place_steps
 from pgwarden.restores.in_place_contract import PlaceReport
-from pgwarden.restores.in_place_look import SOON_SECONDS, WAIT_SECONDS, InPlacePlan, Look, Stage, with_place
+from pgwarden.restores.in_place_look import SOON_SECONDS, WAIT_SECONDS, InPlacePlan, Stage, with_place
+from pgwarden.restores.in_place_members import SeveralMembers
 from pgwarden.restores.stopping import start, stop
 
 AGAIN_SECONDS = 300.0
 ALREADY_HANDED_OVER = "AlreadyHandedOver"
 
 
-class PuttingBack(Look, ABC):
+class PuttingBack(SeveralMembers, ABC):
     """The way back."""
 
     @abstractmethod
@@ -27,7 +28,8 @@ class PuttingBack(Look, ABC):
     def handed_over(self, decision: Decision) -> InPlacePlan:
         """The plan once a Job has told that the restored data are in their place, and where the old ones are."""
         report = report_of(PlaceReport, decision.result)
-        self.status = with_place(self.status, handed_over=True, old_data=report.old_data if report is not None else "")
+        old_data = report.old_data if report is not None else ""
+        self.status = with_place(self.status, handed_over=True, old_data=old_data, old_claims=self.place.members)
         return self.bring_up()
 
     def failed(self, reason: str, message: str) -> InPlacePlan:
@@ -68,9 +70,10 @@ class PuttingBack(Look, ABC):
 
     def put_data_back(self) -> InPlacePlan | None:
         """A plan that puts the old data back, or waits for that; None once they are, or when nothing came near them."""
-        server_stopped = any(each.stopped_by(self.uid) for each in self.servers)
+        if self.primary_unknown:
+            return self.stop_looking()
         put_back = self.decide(Stage.PUT_BACK)
-        if put_back.verdict == Verdict.SUCCEEDED or not (server_stopped or self.data_touched):
+        if put_back.verdict == Verdict.SUCCEEDED or not (self.server_stopped or self.data_touched):
             return None
         if put_back.verdict == Verdict.FAILED and put_back.reason == ALREADY_HANDED_OVER:
             # The hand-over had ended, and nobody was told.
@@ -88,7 +91,7 @@ class PuttingBack(Look, ABC):
         beginning = put_back.verdict in (Verdict.START, Verdict.FAILED)
         others = [*self.seen.strangers, *(self.seen.own_pods if beginning else ())]
         if changes or others:
-            message = self.because(f"it waits until nothing mounts claim {self.place.claim}: {', '.join(others)}")
+            message = self.because(f"it waits until nothing mounts {self.claims_named}: {', '.join(others)}")
             waiting = self.said(in_progress("PuttingBack", message), SOON_SECONDS)
             waiting.changes = changes
             return waiting

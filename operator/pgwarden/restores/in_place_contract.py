@@ -1,6 +1,6 @@
 """What the operator asks of an agent around a restore in place, beside operations `restore` and `recover`. Pure.
 
-Four short Jobs, each with one action, so that the operator looks at the cluster between any two of them.
+Short Jobs, each with one action, so that the operator looks at the cluster between any two of them.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import ClassVar
 from pydantic import Field
 
 from pgwarden.jobs.task import Operation, Payload, Report
-from pgwarden.restores.contract import Resolved, RestoreTask
+from pgwarden.restores.contract import MemberVolume, Resolved, RestoreTask
 
 
 class Action(StrEnum):
@@ -19,8 +19,11 @@ class Action(StrEnum):
 
     PREFLIGHT = "Preflight"
     """Find out whether the restore can succeed; nothing is stopped or changed yet."""
+    LOOK = "Look"
+    """Find out which member is the primary, and whether all can be replaced. The servers are stopped, and nothing is
+    changed."""
     HAND_OVER = "HandOver"
-    """Put the recovered data directory in the place of the old one."""
+    """Put the recovered data directory, and those of the standbys, in the place of the old ones."""
     PUT_BACK = "PutBack"
     """Give up: let PostgreSQL start on the old data directory again, and delete what was restored."""
     DISCARD_OLD = "DiscardOld"
@@ -36,7 +39,9 @@ class InPlaceTask(Payload):
     restore: RestoreTask
     """What is restored, and over what."""
     volume_mounted: bool = True
-    """False for a preflight that cannot mount the claim beside the server that runs on it."""
+    """False for a preflight that cannot mount the claims beside the servers that run on them."""
+    members: list[MemberVolume] = Field(default_factory=list, max_length=16)
+    """Of Preflight and Look: the claims of all members, when there are several; one of them is the primary's."""
 
 
 class PreflightReport(Report):
@@ -49,10 +54,19 @@ class PreflightReport(Report):
     free_bytes: int | None = None
     """None where the volume could not be looked at."""
     free_files: int | None = None
+    primary: str = ""
+    """Claim of the primary; empty where there is but one member, or the claims could not be looked at."""
     in_store: bool = False
     """Whether the store has taken note of the request; one that cannot be written has not."""
     notes: list[str] = Field(default_factory=list)
     """What a person should know before the services stop, one sentence each."""
+
+
+class LookReport(Report):
+    """What lies on the claims of several members."""
+
+    primary: str
+    """Claim of the primary."""
 
 
 class PlaceReport(Report):

@@ -1,10 +1,10 @@
-"""Restores in place: observe the server, its services and the claim, plan, change one thing, write the status."""
+"""Restores in place: observe the server, its services and the claims, plan, change one thing, write the status."""
 
 from __future__ import annotations
 
 import secrets
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from pgwarden.api.conditions import in_progress
 from pgwarden.backups.resource import DatabaseBackup
@@ -32,16 +32,39 @@ from pgwarden.kube.types import (
 )
 from pgwarden.kube.work import REFUSED_RETRY_SECONDS, apply, create_or_adopt, observe_job, refuse
 from pgwarden.policies.resource import BackupPolicy
-from pgwarden.restores.fence import Home, fence, home, owned, pods_on_claim, scaled_by
+from pgwarden.restores.fence import (
+    Home,
+    claims_beyond,
+    fence,
+    home,
+    member_count,
+    named,
+    owned,
+    pods_on_claims,
+    scaled_by,
+)
 from pgwarden.restores.filing import concludes
 from pgwarden.restores.going_on import archiving_of, fulls_since
 from pgwarden.restores.in_place import plan
+from pgwarden.restores.in_place_claims import (
+    MARK,
+    access_modes,
+    annotation,
+    claims_at,
+    marked_by,
+    marked_primary,
+    marks,
+    members_ready,
+    nodes_of,
+    readiness,
+)
 from pgwarden.restores.in_place_look import (
     SOON_SECONDS,
     InPlacePlan,
     ObservedInPlace,
     Stage,
     attempts_at,
+    place_of,
     stage_job,
     with_attempts,
     with_place,
@@ -52,8 +75,6 @@ from pgwarden.restores.render import Surroundings
 from pgwarden.restores.resource import RestoreRequest
 from pgwarden.restores.stopping import Workload, may_stop
 
-MARK = "pgwarden.dev/restoring"
-"""Annotation of a claim: UID of the RestoreRequest that works on it."""
 TYPES = {
     DependentKind.DEPLOYMENT: DEPLOYMENTS,
     DependentKind.STATEFUL_SET: STATEFUL_SETS,
@@ -78,9 +99,12 @@ class Scene:
     """The cluster around one request, as it is now."""
 
     server: Server | None = None
-    claim: Body | None = None
+    claims: Mapping[str, Body] = field(default_factory=dict)
+    """Those with data of the server, by name."""
+    leftovers: Sequence[str] = ()
+    """Claims of members that the server does not have any more."""
     pods: Sequence[Body] = ()
-    """Those that mount the claim."""
+    """Those that mount one of the claims."""
     services: Sequence[Workload] = ()
     refusal: Obstacle | None = None
 
@@ -122,7 +146,11 @@ class InPlaceRestorer:
         others = [pod["metadata"]["name"] for pod in scene.pods if pod not in mine]
         workload = scene.server.workload if scene.server is not None else None
         server = as_workload(DependentKind.STATEFUL_SET, workload) if workload is not None else None
-        ready, problem = readiness(workload, scene.pods)
+        place, behind = place_of(request.status), ""
+        if place.members:
+            ready, problem, behind = members_ready(workload, scene.pods, place)
+        else:
+            ready, problem = readiness(workload, scene.pods)
         policies = [
             each
             for each in all_of(self.context, BackupPolicy, key.namespace)
@@ -135,7 +163,10 @@ class InPlaceRestorer:
             obstacle=sources.obstacle,
             busy=no_room(self.context, Operation.IN_PLACE, system, uid),
             home=scene.server.home if scene.server is not None else None,
-            marked_by=mark_of(scene.claim),
+            marked_by=marked_by(scene.claims.values(), uid),
+            all_marked=all(annotation(each, MARK) == uid for each in scene.claims.values()),
+            marked_primary=marked_primary(scene.claims, uid),
+            leftovers=scene.leftovers,
             server=server,
             services=scene.services,
             strangers=others,
@@ -143,13 +174,14 @@ class InPlaceRestorer:
             jobs=jobs,
             progress=self.context.progress.follow(key, jobs[Stage.RESTORE]),
             server_ready=ready,
+            members_behind=behind,
             server_problem=problem,
             archiving=archiving_of(policies),
             fulls=fulls_since(handed_over_at(request.status.steps), policies, backups),
         )
 
     async def look(self, request: RestoreRequest, sources: Sources, namespace: str) -> Scene:
-        """The server, its claim and the pods on it, the services, and what forbids to stop them."""
+        """The server, its claims and the pods on them, the services, and what forbids to stop them."""
         cluster, workload, client = sources.cluster, sources.workload, self.context.client
         if not self.context.config.in_place_restores:
             message = (
@@ -164,25 +196,40 @@ class InPlaceRestorer:
             return Scene(refusal=Obstacle("ClusterNotFound", message))
         scalers = await client.list(AUTOSCALERS, namespace)
         refusal = fence(cluster, workload, scalers)
-        found = home(cluster, workload) if workload is not None else None
+        found = None
+        if workload is not None:
+            count = member_count(as_workload(DependentKind.STATEFUL_SET, workload), request.metadata.uid)
+            found = home(cluster, workload, count)
         scene = Scene(refusal=refusal or (found if isinstance(found, Obstacle) else None))
         scene.services = await self.services(request, cluster, namespace)
         if isinstance(found, Home) and workload is not None:
             reference = cluster.spec.workload_ref
-            scene.claim = await client.get(CLAIMS, namespace, found.claim)
-            scene.pods = pods_on_claim(await client.list(PODS, namespace), found.claim)
+            names = list(dict.fromkeys([*found.claims, *claims_at(place_of(request.status))]))
+            scene.claims = {name: claim for name in names if (claim := await client.get(CLAIMS, namespace, name))}
+            scene.leftovers = await self.leftovers(request, workload, found)
+            scene.pods = pods_on_claims(await client.list(PODS, namespace), names)
             scene.server = Server(
                 home=found,
                 workload={"kind": "StatefulSet", **workload},
                 container=reference.container if reference is not None else "",
-                node=next((str(pod["spec"].get("nodeName") or "") for pod in scene.pods), ""),
-                one_pod_only=access_modes(scene.claim) == ["ReadWriteOncePod"],
+                nodes=nodes_of(scene.pods, names),
+                modes={name: access_modes(claim) for name, claim in scene.claims.items()},
             )
-            if scene.claim is None:
-                message = f"there is no claim {found.claim}, on which {found.data_directory} is said to lie"
+            missing = [name for name in found.claims if name not in scene.claims]
+            if missing:
+                message = f"there is no {named(missing)}, on which {found.data_directory} is said to lie"
                 scene.refusal = scene.refusal or Obstacle("ClaimNotFound", message)
         scene.refusal = scene.refusal or await self.service_refusal(request, cluster, scene) or shared(scene)
         return scene
+
+    async def leftovers(self, request: RestoreRequest, workload: Body, found: Home) -> list[str]:
+        """Claims of members that the server had before it was scaled down, while somebody can still be told of them."""
+        left: list[str] = []
+        for name in claims_beyond(workload, found) if request.status.start_time is None else ():
+            if await self.context.client.get(CLAIMS, request.metadata.namespace, name) is None:
+                break
+            left.append(name)
+        return left
 
     async def services(self, request: RestoreRequest, cluster: DatabaseCluster, namespace: str) -> list[Workload]:
         """The workloads to stop, each as it is now."""
@@ -218,16 +265,14 @@ class InPlaceRestorer:
         return await observe_job(self.context, namespace, name, recorded=bool(attempts))
 
     async def change(self, namespace: str, scene: Scene, planned: InPlacePlan, uid: str) -> None:
-        """Patches workloads and the claim, each on the version that was looked at. Raises KubeError."""
+        """Patches workloads and claims, each on the version that was looked at. Raises KubeError."""
         client = self.context.client
         for change in planned.changes:
             workload = change.workload
             await client.merge(TYPES[workload.kind], workload.namespace, workload.name, change.patch)
-        if planned.mark is not None and scene.claim is not None:
-            metadata = scene.claim["metadata"]
-            annotations = {MARK: uid if planned.mark else None}
-            patch = {"metadata": {"resourceVersion": metadata["resourceVersion"], "annotations": annotations}}
-            await client.merge(CLAIMS, namespace, metadata["name"], patch)
+        if planned.mark is not None:
+            for name, patch in marks(scene.claims, place_of(planned.status), uid, mark=planned.mark):
+                await client.merge(CLAIMS, namespace, name, patch)
 
     async def launch(
         self, body: Body, request: RestoreRequest, sources: Sources, scene: Scene, planned: InPlacePlan
@@ -239,7 +284,8 @@ class InPlaceRestorer:
         stage, number = planned.launch
         name = stage_job(request, stage, number)
         try:
-            for manifest in self.manifests(request, sources, scene.server, stage, name, number):
+            server = scene.server.at(place_of(planned.status))
+            for manifest in self.manifests(request, sources, server, stage, name, number):
                 made = await create_or_adopt(self.context, body, manifest)
         except KubeError as error:
             if error.passing or error.namespace_terminating:
@@ -278,7 +324,7 @@ def not_made(planned: InPlacePlan, stage: Stage, error: KubeError) -> float:
     """Says that the API server refused a Job while things are stopped: what a quota forbids is waited for, anything
     else ends in the old data being put back; putting back is tried for ever. Seconds after which to look again."""
     message = f"the API server refused the Job that this needs: {error.message}"
-    if stage in (Stage.RESTORE, Stage.HAND_OVER) and error.status != FORBIDDEN:
+    if stage in (Stage.LOOK, Stage.RESTORE, Stage.HAND_OVER) and error.status != FORBIDDEN:
         planned.status = with_place(planned.status, failure_reason="JobRefused", failure_message=shorten(message, 1024))
         return SOON_SECONDS
     planned.judgments = in_progress("JobForbidden" if error.status == FORBIDDEN else "JobRefused", message)
@@ -295,15 +341,6 @@ def dependents_of(request: RestoreRequest, cluster: DatabaseCluster) -> list[Dep
 
 def as_workload(kind: DependentKind, body: Body) -> Workload:
     return Workload(kind, body["metadata"]["namespace"], body["metadata"]["name"], body)
-
-
-def mark_of(claim: Body | None) -> str:
-    """UID of the RestoreRequest that works on a claim; empty when none does."""
-    return str((((claim or {}).get("metadata") or {}).get("annotations") or {}).get(MARK, ""))
-
-
-def access_modes(claim: Body | None) -> list[str]:
-    return list(((claim or {}).get("spec") or {}).get("accessModes") or [])
 
 
 def made_by_keda(scaler: Body) -> bool:
@@ -323,22 +360,6 @@ def shared(scene: Scene) -> Obstacle | None:
     ]
     if not others:
         return None
-    message = (
-        f"pods that do not belong to StatefulSet {name} mount claim {scene.server.home.claim}: {', '.join(others)}"
-    )
+    claims = named(scene.server.home.claims)
+    message = f"pods that do not belong to StatefulSet {name} mount {claims}: {', '.join(others)}"
     return Obstacle("ClaimShared", f"{message}. Stop them, or restore into a new instance (target.newInstance)")
-
-
-def readiness(workload: Body | None, pods: Sequence[Body]) -> tuple[bool, str]:
-    """Whether the server answers, and what its pod says while it does not."""
-    status = (workload or {}).get("status") or {}
-    generation = ((workload or {}).get("metadata") or {}).get("generation", 0)
-    if (status.get("readyReplicas") or 0) >= 1 and status.get("observedGeneration", 0) >= generation:
-        return True, ""
-    for pod in pods:
-        for container in (pod.get("status") or {}).get("containerStatuses") or []:
-            waiting = (container.get("state") or {}).get("waiting") or {}
-            if waiting.get("reason"):
-                said = f"container {container['name']} of pod {pod['metadata']['name']}: {waiting['reason']}"
-                return False, f"{said}: {waiting['message']}" if waiting.get("message") else said
-    return False, "" if pods else "it has no pod yet"

@@ -16,7 +16,7 @@ from pgwarden.jobs.plan import Plan, told
 from pgwarden.jobs.state import ABSENT, JobPhase, JobState
 from pgwarden.jobs.task import Progress
 from pgwarden.restores import in_place_steps
-from pgwarden.restores.fence import Home
+from pgwarden.restores.fence import Home, named
 from pgwarden.restores.going_on import Archiving
 from pgwarden.restores.plan import restore_job
 from pgwarden.restores.resource import InPlaceStatus, RestoreRequest, RestoreRequestStatus
@@ -31,6 +31,7 @@ class Stage(StrEnum):
     """The Jobs of a restore in place; each stage may take several attempts."""
 
     PREFLIGHT = "preflight"
+    LOOK = "look"
     RESTORE = "restore"
     HAND_OVER = "hand_over"
     PUT_BACK = "put_back"
@@ -51,17 +52,26 @@ class ObservedInPlace:
     """What else is at work on the cluster."""
     home: Home | None = None
     marked_by: str = ""
-    """UID of the RestoreRequest that works on the claim, as the claim says; empty when none does."""
+    """UID of the RestoreRequest that works on the claims, as any of them says; empty when none does."""
+    all_marked: bool = True
+    """Whether every claim says so, once one does."""
+    marked_primary: str = ""
+    """Which claim of several is marked as the primary's by this request; empty when none is."""
+    leftovers: Sequence[str] = ()
+    """Claims of members that the server does not have any more."""
     server: Workload | None = None
     services: Sequence[Workload] = ()
     strangers: Sequence[str] = ()
-    """Pods that mount the claim and are none of this request's."""
+    """Pods that mount a claim of the server and are none of this request's."""
     own_pods: Sequence[str] = ()
-    """Pods of this request's Jobs that mount the claim."""
+    """Pods of this request's Jobs that mount a claim of the server."""
     jobs: Mapping[Stage, JobState] = field(default_factory=dict)
     """Of each stage the last attempt's Job; where none is recorded, the first one's."""
     progress: Progress | None = None
     server_ready: bool = False
+    """Of several members: whether the primary answers."""
+    members_behind: str = ""
+    """Which of several members are not ready yet, and what they say; empty once all are."""
     server_problem: str = ""
     """What the server's workload says while it is not ready."""
     archiving: Sequence[Archiving] = ()
@@ -80,14 +90,22 @@ class InPlacePlan(Plan):
     changes: list[Change] = field(default_factory=list)
     """Patches of workloads."""
     mark: bool | None = None
-    """True marks the claim as this request's, False takes the mark away, None leaves it."""
+    """True marks the claims as this request's, False takes the mark away, None leaves it."""
 
 
 def stage_job(request: RestoreRequest, stage: Stage, attempt: int) -> str:
     """Name of the Job of one attempt at one stage."""
     if stage is Stage.RESTORE:
         return restore_job(request, attempt)
-    return job_name(request.metadata.name, "RestoreRequest", request.metadata.uid, stage.value, str(attempt))
+    # The old data of several members are deleted one after another, each where that member runs.
+    which = [claim_to_clear(place_of(request.status))] if stage is Stage.DISCARD and request.status.in_place else []
+    about = [stage.value, *(each for each in which if each != place_of(request.status).claim), str(attempt)]
+    return job_name(request.metadata.name, "RestoreRequest", request.metadata.uid, *about)
+
+
+def claim_to_clear(place: InPlaceStatus) -> str:
+    """The claim whose old data are deleted next."""
+    return place.old_claims[0] if place.old_claims else place.claim
 
 
 def attempts_at(status: RestoreRequestStatus, stage: Stage) -> list[Attempt]:
@@ -121,12 +139,33 @@ class Look:
         self.now = now
         self.uid = request.metadata.uid
         self.status = request.status
-        if seen.home is not None:
-            self.status = with_place(self.status, claim=seen.home.claim, data_directory=seen.home.data_directory)
+        # Who has handed over knows where, whatever becomes of the workload.
+        if seen.home is not None and not self.place.handed_over:
+            self.status = with_place(self.status, **self.whereabouts(seen.home))
+        if self.several:
+            self.status = self.status.model_copy(update={"steps": in_place_steps.of_several(self.status.steps)})
+
+    def whereabouts(self, home: Home) -> dict[str, object]:
+        """Where the data are. Once somebody has looked at the members, these count, however many there are now."""
+        looked_at = bool(attempts_at(self.request.status, Stage.PREFLIGHT))
+        members = self.place.members if looked_at else list(home.members)
+        known = self.place.claim if looked_at else ""
+        claim = self.seen.marked_primary or known if members else home.claim or known
+        return {"claim": claim, "members": members, "data_directory": home.data_directory}
 
     @property
     def place(self) -> InPlaceStatus:
         return place_of(self.status)
+
+    @property
+    def several(self) -> bool:
+        """Whether the server has more members than one."""
+        return bool(self.place.members)
+
+    @property
+    def claims_named(self) -> str:
+        """The claims with data of the server, for people."""
+        return named(self.place.members or [self.place.claim])
 
     @property
     def replaces(self) -> str:
@@ -138,6 +177,11 @@ class Look:
         """Whether anything may have been stopped, or touched."""
         stopped = any(each.stopped_by(self.uid) for each in (*self.seen.services, *self.servers))
         return self.seen.marked_by == self.uid or stopped or self.data_touched
+
+    @property
+    def server_stopped(self) -> bool:
+        """Whether this request has stopped the server."""
+        return any(each.stopped_by(self.uid) for each in self.servers)
 
     @property
     def data_touched(self) -> bool:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from pgwarden.api.references import JobTemplate, Toleration
@@ -20,10 +21,10 @@ from pgwarden.jobs.names import (
     label_value,
 )
 from pgwarden.jobs.render import COMMON_MOUNTS, JobRequest, Manifest, Owner, render, render_job
-from pgwarden.restores.contract import SHARED, RecoverTask, RestoreTask, SQLCheck
+from pgwarden.restores.contract import MEMBERS, SHARED, MemberVolume, RecoverTask, RestoreTask, SQLCheck
 from pgwarden.restores.fence import Home
 from pgwarden.restores.in_place_contract import Action, InPlaceTask
-from pgwarden.restores.in_place_look import Stage
+from pgwarden.restores.in_place_look import Stage, claim_to_clear, place_of
 from pgwarden.restores.render import (
     SCRATCH_MOUNT,
     SERVER_RESOURCES,
@@ -32,10 +33,11 @@ from pgwarden.restores.render import (
     Surroundings,
     store_port,
 )
-from pgwarden.restores.resource import RestoreRequest
+from pgwarden.restores.resource import InPlaceStatus, RestoreRequest
 from pgwarden.stores.access import location, mounts, volumes
 
 ACTIONS = {
+    Stage.LOOK: Action.LOOK,
     Stage.HAND_OVER: Action.HAND_OVER,
     Stage.PUT_BACK: Action.PUT_BACK,
     Stage.DISCARD: Action.DISCARD_OLD,
@@ -63,10 +65,10 @@ class Server:
     workload: Manifest
     """The StatefulSet."""
     container: str
-    node: str = ""
-    """Where a pod mounts the claim now; empty where none does."""
-    one_pod_only: bool = False
-    """Whether the claim can be mounted by one pod only (ReadWriteOncePod)."""
+    nodes: Mapping[str, str] = field(default_factory=dict)
+    """Where a pod mounts a claim now, by the claim."""
+    modes: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    """Access modes of the claims."""
 
     @property
     def pod(self) -> Manifest:
@@ -77,6 +79,40 @@ class Server:
     def own(self) -> Manifest:
         """The container with PostgreSQL."""
         return next((each for each in self.pod["containers"] if each["name"] == self.container), {})
+
+    @property
+    def volumes(self) -> list[MemberVolume]:
+        """Where the pods of a restore mount the claims of several members."""
+        return [
+            MemberVolume(claim=claim, path=f"{MEMBERS}/{number}", server_path=self.home.mount_path)
+            for number, claim in enumerate(self.home.members)
+        ]
+
+    @property
+    def standbys(self) -> list[MemberVolume]:
+        """Those of them that are not the primary's, as far as that is known."""
+        return [each for each in self.volumes if each.claim in self.home.standbys]
+
+    def at(self, place: InPlaceStatus) -> Server:
+        """The same with the claims that the status of a restore names."""
+        home = (
+            replace(self.home, claim=place.claim, members=tuple(place.members)) if place.data_directory else self.home
+        )
+        return replace(self, home=home)
+
+    @property
+    def mountable(self) -> bool:
+        """Whether one pod can mount all claims beside the servers that run on them."""
+        modes = [self.modes.get(claim, ()) for claim in self.nodes]
+        if any(list(each) == ["ReadWriteOncePod"] for each in modes):
+            return False
+        return len(set(self.nodes.values())) <= 1 or all("ReadWriteMany" in each for each in modes)
+
+    @property
+    def only_node(self) -> str:
+        """Where a pod has to run that mounts all claims beside the servers; empty where any node will do."""
+        nodes = set(self.nodes.values())
+        return nodes.pop() if len(nodes) == 1 else ""
 
     def identity(self, name: str) -> int | None:
         """runAsUser or runAsGroup of the container, or of its pod."""
@@ -89,23 +125,30 @@ class Server:
 def short_job(
     request: RestoreRequest, agents: Agents, server: Server, stage: Stage, *, name: str, attempt: int, nonce: str
 ) -> Manifest:
-    """The Job that hands over, puts back or discards: it knows nothing of the store. Raises TaskTooLarge."""
+    """The Job that looks at stopped members, hands over, puts back or discards: it knows nothing of the store. Raises
+    TaskTooLarge."""
     target = request.spec.target.in_place
+    discarding, looking = stage is Stage.DISCARD, stage is Stage.LOOK
     restore = RestoreTask(
         request_uid=request.metadata.uid,
         store=StoreLocation(),
         pgdata=server.home.data_directory,
         replaces=target.replaces if target is not None else "",
+        standbys=[] if discarding or looking else server.standbys,
     )
-    task = InPlaceTask(action=ACTIONS[stage], restore=restore)
+    task = InPlaceTask(action=ACTIONS[stage], restore=restore, members=server.volumes if looking else [])
+    claim = claim_to_clear(place_of(request.status))
+    data_volumes, data_mounts = (
+        (one_volume(claim), [data_mount(server)]) if discarding else (all_volumes(server), all_mounts(server))
+    )
     return render_job(
         "jobs/job.yaml.j2",
         JobRequest(
             task=task_of(Owner.of(request), task, attempt, nonce),
             # Beside the server that runs on the claim by then, which only one node may have.
-            node=server.node if stage is Stage.DISCARD else "",
-            volumes=(data_volume(server), {"name": "scratch", "emptyDir": {}}),
-            mounts=({"name": "data", "mountPath": server.home.mount_path}, SCRATCH_MOUNT),
+            node=server.nodes.get(claim, "") if discarding else "",
+            volumes=(*data_volumes, {"name": "scratch", "emptyDir": {}}),
+            mounts=(*data_mounts, SCRATCH_MOUNT),
             **common(request, agents, server, name),
         ),
     )
@@ -125,22 +168,22 @@ def preflight_job(
 
     It runs as the server does, so a store on a claim, which belongs to those who back up, is mounted read-only.
     """
-    mounted = not (server.one_pod_only and server.node)
-    task = InPlaceTask(action=Action.PREFLIGHT, restore=restore_task(request, around, server), volume_mounted=mounted)
+    mounted = server.mountable
+    restore = restore_task(request, around, server).model_copy(update={"standbys": []})
+    task = InPlaceTask(action=Action.PREFLIGHT, restore=restore, volume_mounted=mounted, members=server.volumes)
     identity = around.decryption
-    data_mount = {"name": "data", "mountPath": server.home.mount_path}
     return render_job(
         "jobs/job.yaml.j2",
         JobRequest(
             task=task_of(Owner.of(request), task, attempt, nonce),
-            node=server.node,
+            node=server.only_node,
             volumes=(
-                *([data_volume(server)] if mounted else []),
+                *(all_volumes(server) if mounted else []),
                 {"name": "scratch", "emptyDir": {}},
                 *volumes(around.store, identity=identity, read_only=True, catalogue_key=True),
             ),
             mounts=(
-                *([data_mount] if mounted else []),
+                *(all_mounts(server) if mounted else []),
                 SCRATCH_MOUNT,
                 *mounts(around.store, identity=identity, read_only=True, catalogue_key=True),
             ),
@@ -168,8 +211,9 @@ def long_job(
         pgdata=first.pgdata,
         checks=[SQLCheck.model_validate(check.model_dump()) for check in request.spec.checks],
         replaces=first.replaces,
+        standbys=first.standbys,
     )
-    data_mount = {"name": "data", "mountPath": server.home.mount_path}
+    data_mounts = all_mounts(server)
     fetch_mounts = mounts(around.store, identity=identity, read_only=True, catalogue_key=True)
     store_mounts = mounts(around.store, identity=identity, read_only=True)
     return render_job(
@@ -178,7 +222,7 @@ def long_job(
             task=task_of(owner, first, attempt, nonce),
             other_tasks={"recover": task_of(owner, second, attempt, nonce)},
             volumes=(
-                data_volume(server),
+                *all_volumes(server),
                 {"name": "scratch", "emptyDir": {}},
                 {"name": "shared-memory", "emptyDir": {"medium": "Memory"}},
                 *volumes(around.store, identity=identity, read_only=True, catalogue_key=True),
@@ -189,9 +233,9 @@ def long_job(
                 "shared": SHARED,
                 # The server is stopped meanwhile: its copy may have what it has.
                 "server_resources": server.own.get("resources") or SERVER_RESOURCES,
-                "server_mounts": [data_mount, SCRATCH_MOUNT, TEMPORARY_MOUNT, SHARED_MEMORY_MOUNT],
-                "restore_mounts": [*COMMON_MOUNTS, data_mount, SCRATCH_MOUNT, *fetch_mounts],
-                "recover_mounts": [*COMMON_MOUNTS, data_mount, SCRATCH_MOUNT, *store_mounts],
+                "server_mounts": [data_mount(server), SCRATCH_MOUNT, TEMPORARY_MOUNT, SHARED_MEMORY_MOUNT],
+                "restore_mounts": [*COMMON_MOUNTS, *data_mounts, SCRATCH_MOUNT, *fetch_mounts],
+                "recover_mounts": [*COMMON_MOUNTS, *data_mounts, SCRATCH_MOUNT, *store_mounts],
                 "recover_task_file": "/pgwarden/task/recover.json",
             },
             **common(request, agents, server, name),
@@ -229,11 +273,37 @@ def restore_task(request: RestoreRequest, around: Surroundings, server: Server) 
         target=around.target,
         pgdata=server.home.data_directory,
         replaces=target.replaces if target is not None else "",
+        standbys=server.standbys,
     )
 
 
-def data_volume(server: Server) -> Manifest:
-    return {"name": "data", "persistentVolumeClaim": {"claimName": server.home.claim}}
+def all_volumes(server: Server) -> list[Manifest]:
+    """The claims with data of the server."""
+    others = {volume_name(each): each.claim for each in server.standbys}
+    return [
+        *(one_volume(server.home.claim) if server.home.claim else []),
+        *({"name": name, "persistentVolumeClaim": {"claimName": claim}} for name, claim in others.items()),
+    ]
+
+
+def all_mounts(server: Server) -> list[Manifest]:
+    """Their mounts: the primary's is where the servers have theirs."""
+    return [
+        *([data_mount(server)] if server.home.claim else []),
+        *({"name": volume_name(each), "mountPath": each.path} for each in server.standbys),
+    ]
+
+
+def volume_name(member: MemberVolume) -> str:
+    return f"member-{member.path.rpartition('/')[2]}"
+
+
+def one_volume(claim: str) -> list[Manifest]:
+    return [{"name": "data", "persistentVolumeClaim": {"claimName": claim}}]
+
+
+def data_mount(server: Server) -> Manifest:
+    return {"name": "data", "mountPath": server.home.mount_path}
 
 
 def common(request: RestoreRequest, agents: Agents, server: Server, name: str) -> dict[str, Any]:

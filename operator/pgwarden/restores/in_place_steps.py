@@ -17,6 +17,8 @@ HAND_OVER = "HandOver"
 START_SERVER = "StartServer"
 ARCHIVE_TIMELINE = "ArchiveTimeline"
 START_SERVICES = "StartServices"
+START_STANDBYS = "StartStandbys"
+RESEED = "Reseed"
 PUT_BACK = "PutBack"
 JOB_STEPS = (
     "Resolve",
@@ -31,16 +33,24 @@ JOB_STEPS = (
     "ShutDown",
     "VerifyFiles",
     "Configure",
+    RESEED,
 )
 """What the long Job does, by the names that its containers give it."""
-STEPS = (PREFLIGHT, STOP_SERVICES, STOP_SERVER, *JOB_STEPS, HAND_OVER, START_SERVER, ARCHIVE_TIMELINE, START_SERVICES)
+STEPS = (
+    *(PREFLIGHT, STOP_SERVICES, STOP_SERVER),
+    *JOB_STEPS,
+    *(HAND_OVER, START_SERVER, ARCHIVE_TIMELINE, START_SERVICES, START_STANDBYS),
+)
+OF_SEVERAL = (RESEED, START_STANDBYS)
+"""Where the server has one member only there is nothing to do for these."""
 
 
 def steps_at(before: Sequence[Step], current: str, now: datetime, *, message: str = "") -> list[Step]:
     """All steps while `current` is worked on: what comes before it is done."""
     moment = now.replace(microsecond=0)
     steps = every_step(before)
-    for name in STEPS[: STEPS.index(current)]:
+    names = list(steps)
+    for name in names[: names.index(current)]:
         if steps[name].state != StepState.DONE:
             steps[name] = ended(steps[name], StepState.DONE, moment, steps[name].message)
     if steps[current].state != StepState.DONE:
@@ -56,18 +66,19 @@ def steps_of_job(before: Sequence[Step], job: JobState, progress: Progress | Non
     for result in job.told.values():
         for told in result.report.get("steps") or []:
             report = step_report(told)
-            if report is not None and report.name in JOB_STEPS:
+            if report is not None and report.name in JOB_STEPS and report.name in steps:
                 steps[report.name] = completed(report)
     running = progress.step if progress is not None and job.phase == JobPhase.RUNNING else ""
-    if running in JOB_STEPS:
+    if running in JOB_STEPS and running in steps:
         return steps_at(list(steps.values()), running, now)
     return list(steps.values())
 
 
 def all_done(before: Sequence[Step], now: datetime) -> list[Step]:
     """All steps once the restore is finished."""
-    steps = every_step(steps_at(before, STEPS[-1], now))
-    steps[STEPS[-1]] = ended(steps[STEPS[-1]], StepState.DONE, now.replace(microsecond=0), "")
+    last = list(every_step(before))[-1]
+    steps = every_step(steps_at(before, last, now))
+    steps[last] = ended(steps[last], StepState.DONE, now.replace(microsecond=0), steps[last].message)
     return list(steps.values())
 
 
@@ -103,7 +114,14 @@ def handed_over_at(steps: Sequence[Step]) -> datetime | None:
 def every_step(before: Sequence[Step]) -> dict[str, Step]:
     """The steps by name, in order; those that were never told of are pending."""
     known = {step.name: step for step in before}
-    return {name: known.get(name) or Step(name=name) for name in STEPS}
+    names = [name for name in STEPS if name in known or name not in OF_SEVERAL]
+    return {name: known.get(name) or Step(name=name) for name in names}
+
+
+def of_several(before: Sequence[Step]) -> list[Step]:
+    """The steps, with those that only a server of several members has."""
+    known = {step.name for step in before}
+    return [*before, *(Step(name=name) for name in OF_SEVERAL if name not in known)]
 
 
 def ended(step: Step, state: StepState, moment: datetime, message: str) -> Step:

@@ -65,17 +65,25 @@ class InPlaceVolume(RestoreVolume):
 
     def keep_old(self, token: str, major: int, context: AgentContext) -> str:
         """Guards the old data directory, after a look whether it is the one that is meant; returns what was done.
+        Whoever calls it has to wait for a server that was killed, or may still run: `wait_for_server_to_end`.
 
         Raises TaskError: ReplacesAnother, DataDirectoryUnfit, VolumeCannotExchange, and what `OldData.state` raises.
         """
         if self.old.state() is OldState.IN_USE:
             refuse_unless_exchangeable(self.paths.work)
-            replaced = look_at_old(self.paths.pgdata, token, major, context)
+            replaced = self.look_at_old(token, major, context)
             write_durably(self.paths.replaced, replaced.model_dump_json(by_alias=True).encode())
         self.old.guard()
-        if self.old.lock_aside(self.paths.pgdata).exists():
-            wait_for_server_to_end(context)
         return f"{self.paths.pgdata} stays as it is, and no server can start on it"
+
+    def look_at_old(self, token: str, major: int, context: AgentContext) -> Replaced:
+        """What the old directory is. Raises as `look_at_old`."""
+        return look_at_old(self.paths.pgdata, token, major, context)
+
+    @property
+    def server_was_killed(self) -> bool:
+        """Whether the old server left its lock file, as one that runs has it, too."""
+        return self.old.lock_aside(self.paths.pgdata).exists()
 
     def take_over_configuration(self) -> str:
         """Gives the restored directory the configuration that the cluster had last, and the old one's group and mode;
@@ -145,6 +153,21 @@ def volume_of(task: VolumeTask) -> RestoreVolume:
 
 def look_at_old(pgdata: Path, token: str, major: int, context: AgentContext) -> Replaced:
     """What the data directory is. Raises TaskError: ReplacesAnother, DataDirectoryUnfit, ControlDataUnreadable."""
+    replaced = look_at_directory(pgdata, major, context)
+    if replaced.token != token:
+        raise TaskError(
+            "ReplacesAnother",
+            f"{pgdata} holds {replaced.token} (system identifier and timeline), and the request replaces {token}: it"
+            " was carried out before, or the cluster has been promoted or made anew since",
+            remedy="Nothing was changed. To replace what is there now, copy restoreToken from the status of the"
+            " DatabaseCluster into a new RestoreRequest.",
+        )
+    return replaced
+
+
+def look_at_directory(pgdata: Path, major: int, context: AgentContext) -> Replaced:
+    """What a data directory is that something can take the place of. Raises TaskError: DataDirectoryUnfit,
+    ControlDataUnreadable."""
     if pgdata.is_symlink() or pgdata.is_mount():
         what = "a symbolic link" if pgdata.is_symlink() else "the volume itself"
         raise unfit(f"{pgdata} is {what}: nothing can be put in its place in one step")
@@ -157,17 +180,8 @@ def look_at_old(pgdata: Path, token: str, major: int, context: AgentContext) -> 
     if version != str(major):
         raise unfit(f"{pgdata} is of PostgreSQL {version}, and the backup of {major}")
     control = read_control_data(pgdata, major, context)
-    found = f"{control.system_identifier}-{control.timeline}"
-    if found != token:
-        raise TaskError(
-            "ReplacesAnother",
-            f"{pgdata} holds {found} (system identifier and timeline), and the request replaces {token}: it was carried"
-            " out before, or the cluster has been promoted or made anew since",
-            remedy="Nothing was changed. To replace what is there now, copy restoreToken from the status of the"
-            " DatabaseCluster into a new RestoreRequest.",
-        )
     mode = GROUP_MAY_READ if status.st_mode & 0o777 == GROUP_MAY_READ else 0o700
-    return Replaced(token=found, group=status.st_gid, mode=mode)
+    return Replaced(token=f"{control.system_identifier}-{control.timeline}", group=status.st_gid, mode=mode)
 
 
 def unfit(message: str) -> TaskError:

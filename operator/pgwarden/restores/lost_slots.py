@@ -7,7 +7,7 @@ hold any more.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from pgwarden.archiving.contract import SLOT_PATTERN
@@ -17,13 +17,22 @@ OURS = re.compile(SLOT_PATTERN)
 """The archiver makes its own slot anew by itself."""
 
 
-def lost_slots(pgdata: Path, databases: Mapping[int, str]) -> list[str]:
+def lost_slots(pgdata: Path, databases: Mapping[int, str], made: Collection[str] = ()) -> list[str]:
     """One sentence for each slot of a data directory, logical ones first, with the statement that makes it anew.
 
-    `databases` are those of the restored data by their OID.
+    `databases` are those of the restored data by their OID, `made` the slots that have been made anew.
     """
-    found = [slot for slot in slots_in(pgdata) if not OURS.fullmatch(slot.name)]
+    found = [slot for slot in slots_of_others(pgdata) if slot.name not in made]
     return [in_words(slot, databases) for slot in sorted(found, key=lambda slot: (not slot.database, slot.name))]
+
+
+def physical_slots(pgdata: Path) -> list[str]:
+    """Names of the slots that standbys stream from, or others who take all of the WAL."""
+    return [slot.name for slot in slots_of_others(pgdata) if slot.readable and not slot.database]
+
+
+def slots_of_others(pgdata: Path) -> list[Slot]:
+    return [slot for slot in slots_in(pgdata) if not OURS.fullmatch(slot.name)]
 
 
 def in_words(slot: Slot, databases: Mapping[int, str]) -> str:

@@ -87,9 +87,9 @@ class OldData:
         pgdata = self.paths.pgdata
         if state is OldState.IN_USE:
             guarded, control = self.guarded(pgdata), pgdata / CONTROL_FILE
-            text = NOTICE_TEXT.format(
-                uid=self.paths.request_uid, guarded=guarded, control=control, notice=pgdata / NOTICE
-            )
+            names = {"guarded": guarded, "control": control, "notice": pgdata / NOTICE}
+            seen = {name: self.paths.seen_by_server(path) for name, path in names.items()}
+            text = NOTICE_TEXT.format(uid=self.paths.request_uid, **seen)
             write_durably(pgdata / NOTICE, text.encode())
             control.rename(guarded)
             sync_path(control.parent)

@@ -144,6 +144,15 @@ class RestorePaths:
 class InPlacePaths(RestorePaths):
     """The paths of a request that replaces the data of a server."""
 
+    server_pgdata: Path | None = None
+    """PGDATA as the server's own pod sees it, where that is another path."""
+
+    def seen_by_server(self, path: Path) -> Path:
+        """A path beside or below PGDATA, as people find it in the server's own pod."""
+        if self.server_pgdata is None:
+            return path
+        return self.server_pgdata.parent / path.relative_to(self.pgdata.parent)
+
     @property
     def work(self) -> Path:
         return self.pgdata.with_name(f"{self.pgdata.name}.restore-{self.key}")

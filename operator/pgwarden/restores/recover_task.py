@@ -10,14 +10,14 @@ from pgwarden.backups.record import BackupRecord, read_record
 from pgwarden.jobs.agent import AgentContext, Done
 from pgwarden.jobs.errors import TaskError
 from pgwarden.postgres.restored import has_extension
-from pgwarden.postgres.slots import database_names
+from pgwarden.postgres.slots import create_physical_slots, database_names
 from pgwarden.restores.archived_wal import ArchivedWAL, list_wal, put_histories, read_histories
 from pgwarden.restores.configuration import FINAL_HBA, FINAL_IDENT, final_configuration
 from pgwarden.restores.contract import CheckResult, RecoverReport, RecoverTask, Resolved
 from pgwarden.restores.durable import sync_path, write_durably
 from pgwarden.restores.in_place_volume import InPlaceVolume, volume_of
 from pgwarden.restores.inspection import Inspection, inspect
-from pgwarden.restores.lost_slots import lost_slots
+from pgwarden.restores.lost_slots import lost_slots, physical_slots
 from pgwarden.restores.progress import AMCHECK
 from pgwarden.restores.recovery import (
     RecoveryEnd,
@@ -29,7 +29,10 @@ from pgwarden.restores.recovery import (
     target_not_reached,
     write_configuration,
 )
+from pgwarden.restores.reseed import STEP as RESEED
+from pgwarden.restores.reseed import reseed
 from pgwarden.restores.server import RecoveryServer
+from pgwarden.restores.standby_volume import all_held, standbys_of
 from pgwarden.restores.steps import Steps, fitted
 from pgwarden.restores.verify import find_corruption, find_wrong_pages, read_control_data
 from pgwarden.restores.volume import Marker, RestoreVolume, State
@@ -52,7 +55,7 @@ def run(task: RecoverTask, context: AgentContext) -> Done:
     volume = volume_of(task)
     paths = volume.paths
     server = RecoveryServer(paths.shared, context)
-    with server.attended(), volume.held():
+    with server.attended(), volume.held(), all_held(standbys_of(task)):
         marker = volume.marker()
         if marker is None or marker.resolved is None or marker.state is State.UNPACKING:
             raise TaskError(
@@ -63,7 +66,8 @@ def run(task: RecoverTask, context: AgentContext) -> Done:
             )
         if marker.recovered is None:
             return Recovery(task, context, volume, server, marker, marker.resolved).run()
-        return hand_over(volume, marker, marker.recovered, repeated=True)
+        report = with_standbys(task, volume, marker, marker.recovered, context)
+        return hand_over(volume, marker, report, repeated=True)
 
 
 class Recovery:
@@ -116,6 +120,7 @@ class Recovery:
         report.steps = self.steps.reports
         checked = self.marker.model_copy(update={"state": State.CHECKED, "recovered": report})
         self.volume.write(checked)
+        report = with_standbys(self.task, self.volume, checked, report, self.context)
         return hand_over(self.volume, checked, report)
 
     def recover(self) -> None:
@@ -195,10 +200,17 @@ class Recovery:
         end = read_recovery_end(self.paths.data, inspection.timeline)
         check_recovery_end(end, self.resolved)
         if isinstance(self.volume, InPlaceVolume):
-            with restored_server(self.paths, self.record).connect() as connection:
-                names = database_names(connection)
-            inspection.findings[:0] = lost_slots(self.paths.pgdata, names)
+            inspection.findings[:0] = self.renew_slots()
         return inspection, end
+
+    def renew_slots(self) -> list[str]:
+        """Makes the slots anew that standbys may be told to use, where these are made anew as well; returns a sentence
+        for each other one."""
+        made = physical_slots(self.paths.pgdata) if self.task.standbys else []
+        with restored_server(self.paths, self.record).connect() as connection:
+            create_physical_slots(connection, made)
+            names = database_names(connection)
+        return lost_slots(self.paths.pgdata, names, made)
 
     def look_closer(self, inspection: Inspection) -> None:
         """Has every table and index read that a restore in earnest does not wait for."""
@@ -275,6 +287,19 @@ class Recovery:
             report.findings.append(
                 f"{len(final.left_out)} settings of the original were not taken over; postgresql.conf names them"
             )
+
+
+def with_standbys(
+    task: RecoverTask, volume: RestoreVolume, marker: Marker, report: RecoverReport, context: AgentContext
+) -> RecoverReport:
+    """Makes the other members anew, where there are some; the report with that step. Raises as `reseed`."""
+    if not (task.standbys and isinstance(volume, InPlaceVolume)):
+        return report
+    steps = Steps(context)
+    steps.reports = list(report.steps)
+    with steps.step(RESEED):
+        steps.detail = reseed(volume, marker, standbys_of(task), context)
+    return report.model_copy(update={"steps": steps.reports})
 
 
 def hand_over(volume: RestoreVolume, marker: Marker, report: RecoverReport, *, repeated: bool = False) -> Done:

@@ -276,11 +276,15 @@ class InPlaceStatus(Model):
     """What a restore in place has done to the cluster's own server, and what it is to do."""
 
     claim: Word = ""
-    """The claim with the data."""
+    """The claim with the data; of several members the primary's, once it is known which one that is."""
+    members: Annotated[list[Word], Field(max_length=16)] = Field(default_factory=list)
+    """The claims of all members, when there are several."""
     data_directory: Annotated[str, Field(max_length=253)] = ""
     """The data directory, as the server's container sees it."""
     preflight: Attempts = Field(default_factory=list)
     """Jobs that looked whether the restore can succeed, before anything stopped."""
+    look: Attempts = Field(default_factory=list)
+    """Jobs that looked which of several members is the primary, where that could not be seen before they stopped."""
     hand_over: Attempts = Field(default_factory=list)
     """Jobs that put the restored data in the place of the old ones."""
     put_back: Attempts = Field(default_factory=list)
@@ -295,6 +299,8 @@ class InPlaceStatus(Model):
     """The same as a sentence."""
     old_data: Annotated[str, Field(max_length=400)] = ""
     """Where the old data are kept since the restored ones took their place; empty before, and once they are deleted."""
+    old_claims: Annotated[list[Word], Field(max_length=16)] = Field(default_factory=list)
+    """Of several members: the claims on which old data are kept."""
     handed_over: bool = False
     """Whether the restored data are in their place. From then on nothing is put back."""
     fulls: Annotated[list[Word], Field(max_length=8)] = Field(default_factory=list)
@@ -307,7 +313,7 @@ class RestoreRequestStatus(WorkStatus):
     steps: Annotated[
         list[Step],
         Field(
-            max_length=24, json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]}
+            max_length=32, json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]}
         ),
     ] = Field(default_factory=list)
     """The steps in order."""

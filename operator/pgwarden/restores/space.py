@@ -57,19 +57,19 @@ def free_room(folder: Path) -> Room:
     return Room(numbers.f_bavail * numbers.f_frsize, numbers.f_favail if numbers.f_files else 1 << 62)
 
 
-def check_room(backup_id: str, needed: Room, free: Room, remedy: str = REMEDY) -> None:
+def check_room(backup_id: str, needed: Room, free: Room, remedy: str = REMEDY, where: str = "the data volume") -> None:
     """Raises TaskError with reason VolumeTooSmall when the backup cannot fit. Pure."""
     if free.bytes < needed.bytes:
         raise TaskError(
             "VolumeTooSmall",
-            f"backup {backup_id} needs {human_bytes(needed.bytes)} on the data volume, which has"
+            f"backup {backup_id} needs {human_bytes(needed.bytes)} on {where}, which has"
             f" {human_bytes(free.bytes)} free",
             remedy=remedy,
         )
     if free.files < needed.files:
         raise TaskError(
             "VolumeTooSmall",
-            f"backup {backup_id} has {needed.files} files, and the file system of the data volume has inodes for "
+            f"backup {backup_id} has {needed.files} files, and the file system of {where} has inodes for "
             f"{free.files} more",
             remedy=f"{remedy} File systems with a fixed number of inodes get more of them with more bytes.",
         )

@@ -28,6 +28,7 @@ from pgwarden.restores.patience import patiently
 from pgwarden.restores.resolve import archive_of, end_of_backup, resolve
 from pgwarden.restores.server import HANDSHAKE_FILES, SILENCE_SECONDS
 from pgwarden.restores.space import REMEDY, REMEDY_IN_PLACE, check_room, free_room, needed_room
+from pgwarden.restores.standby_volume import all_held, check_standbys_room, keep_all_old, standbys_of
 from pgwarden.restores.steps import Steps
 from pgwarden.restores.verify import read_control_data, sync_to_disk, verify_backup
 from pgwarden.restores.volume import Marker, RestoreVolume, State
@@ -53,7 +54,7 @@ def run(task: RestoreTask, context: AgentContext) -> Done:
     """
     volume = volume_of(task)
     paths = volume.paths
-    with volume.held():
+    with volume.held(), all_held(standbys_of(task)):
         marker = volume.marker()
         if marker is not None and marker.restored is not None:
             write_scripts(paths, int(marker.restored.postgres_version.split(".")[0]))
@@ -104,12 +105,14 @@ def lay_out(
         volume.clear()
         records = [each for each, _ in chain]
         remedy = REMEDY_IN_PLACE if task.replaces else REMEDY
-        check_room(resolved.backup_id, needed_room(records, shared=shares_files(major)), free_room(paths.work), remedy)
+        needed, standbys = needed_room(records, shared=shares_files(major)), standbys_of(task)
+        check_room(resolved.backup_id, needed, free_room(paths.work), remedy)
+        check_standbys_room(standbys, resolved.backup_id, needed)
         write_scripts(paths, major)
         write_durably(paths.record, chain[-1][1])
     if isinstance(volume, InPlaceVolume):
         with steps.step("KeepOld"):
-            steps.detail = volume.keep_old(task.replaces, major, context)
+            steps.detail = keep_all_old(volume, standbys, task.replaces, major, context)
     with steps.step("Fetch"):
         fetch = Fetch(store, parts_of(resolved, records, paths), identities, context)
         fetch.write_manifests()

@@ -186,13 +186,6 @@ def test_old_data_are_deleted_when_that_is_asked_for(premises: Place) -> None:
     assert premises.ask("analytics-0", COUNT, "analytics") == "20000"
 
 
-def test_a_cluster_of_two_members_is_refused_with_a_way_out(premises: Place) -> None:
-    premises.apply(in_place(premises, "too-many", "operational"))
-    message = premises.said("restorerequest", "too-many", "Stalled", "SeveralMembers")
-    assert "has 2 members" in message and "target.newInstance" in message
-    assert premises.get("statefulset", "operational")["spec"]["replicas"] == 2
-
-
 def test_a_server_whose_replicas_belong_to_a_tool_is_refused_with_the_change_to_make(premises: Place) -> None:
     manifest = {
         "apiVersion": "apps/v1",

@@ -27,12 +27,12 @@ EVENTS_AND_ENDS = (
 )
 KINDS = "ConfigMap StatefulSet"
 STEPS_AND_STATES = (
-    "BackOff DiscardOld HandOver KeepOld MakeHarmless ShutDown StartInstance StartServer StartServices StopServer"
-    " ArchiveTimeline StopServices UnknownKey VerifyFiles"
+    "BackOff DiscardOld HandOver KeepOld MakeHarmless ShutDown StartInstance StartServer StartServices StartStandbys"
+    " ArchiveTimeline StopServer StopServices UnknownKey VerifyFiles"
 )
 OF_OTHERS = (
     "AlreadyExists BearerToken BlobNotFound CSafeLoader DisruptionTarget IfNotPresent InsufficientPrivilege"
-    " InvalidRange KiB MiB NoSuchKey OperationalError PodScheduled ReadWriteOnce ReadWriteOncePod"
+    " InvalidRange KiB MiB NoSuchKey OperationalError PodScheduled ReadWriteMany ReadWriteOnce ReadWriteOncePod"
     " ScaledObject SuccessCriteriaMet"
     " AnyRecord RecordOfSort ReportType ResourceModel WorkStatusType"
 )

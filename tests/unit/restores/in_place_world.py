@@ -18,14 +18,18 @@ from pgwarden.jobs.attempts import begin
 from pgwarden.jobs.plan import conclude
 from pgwarden.jobs.state import ABSENT, JobPhase, JobState
 from pgwarden.jobs.task import Outcome, Result
+from pgwarden.restores.contract import Resolved
 from pgwarden.restores.fence import Home
 from pgwarden.restores.going_on import Archiving
 from pgwarden.restores.in_place import plan
+from pgwarden.restores.in_place_claims import MARK, annotation, marked_by, marked_primary, marks
+from pgwarden.restores.in_place_contract import PreflightReport
 from pgwarden.restores.in_place_look import (
     InPlacePlan,
     ObservedInPlace,
     Stage,
     attempts_at,
+    place_of,
     stage_job,
     with_attempts,
 )
@@ -39,6 +43,8 @@ Body = dict[str, Any]
 TOKEN = "7301-1"
 UID = "uid-of-rescue"
 HOME = Home(claim="data-operational-0", mount_path="/data", data_directory="/data/pgdata")
+PRIMARY_CLAIM = "data-operational-1"
+HOME_OF_TWO = Home("", "/data", "/data/pgdata", members=("data-operational-0", PRIMARY_CLAIM))
 
 
 def in_place_request(status: Body | None = None, **spec: Any) -> RestoreRequest:
@@ -80,6 +86,16 @@ def failure(reason: str, **report: str) -> Result:
     return Result(outcome=Outcome.FAILED, reason=reason, message=f"{reason}.", report=dict(report))
 
 
+def annotated(changed: Body, patch: Body) -> Body:
+    """The annotations of an object after a patch."""
+    merged = (changed["metadata"].get("annotations") or {}) | patch["metadata"]["annotations"]
+    return {key: value for key, value in merged.items() if value is not None}
+
+
+RESOLVED = Resolved(
+    backup_id="B1", location="B1", target="its end", timeline=1, end_lsn="0/3000100", wal_until="0/3000100", archive="a"
+)
+FOUND = PreflightReport(resolved=RESOLVED, needed_bytes=1, needed_files=1)
 HANDED_OVER = {"pgdata": "/data/pgdata", "oldData": "/data/pgdata.before-0"}
 RECOVERED: Body = {"endLsn": "0/3000110", "timeline": 2, "systemIdentifier": "7301", "checks": []}
 RECOVERED["findings"] = ["prepared transaction billing-17 in postgres"]
@@ -114,13 +130,9 @@ class Volume:
         self.guarded, self.given_up, self.recovered = False, True, False
         return success("PutBack", {"pgdata": "/data/pgdata"})
 
-    def preflight(self) -> Result:
-        return success("Passed", {})
-
     def run(self, stage: Stage) -> Result:
         """What an agent does, all of it, and what it tells."""
         return {
-            Stage.PREFLIGHT: self.preflight,
             Stage.RESTORE: self.restore,
             Stage.HAND_OVER: self.hand_over,
             Stage.PUT_BACK: self.put_back,
@@ -135,7 +147,11 @@ class World:
     server: Workload = field(default_factory=server)
     services: list[Workload] = field(default_factory=services)
     volume: Volume = field(default_factory=Volume)
-    mark: str = ""
+    home: Home = HOME
+    on_one_node: bool = True
+    """Whether the preflight can mount the claims of all members."""
+    standbys_ready: bool = True
+    claims: dict[str, Body] = field(default_factory=dict)
     token: str = TOKEN
     jobs: dict[str, JobState] = field(default_factory=dict)
     stages: dict[str, Stage] = field(default_factory=dict)
@@ -147,7 +163,14 @@ class World:
     """Promises that were broken on the way."""
 
     def __post_init__(self) -> None:
+        if self.home.members:
+            self.server = server(len(self.home.members))
+        self.claims = {name: body("PersistentVolumeClaim", name, {}) for name in self.home.claims}
         self.before = {str(each): wanted(each) for each in (self.server, *self.services)}
+
+    @property
+    def mark(self) -> str:
+        return marked_by(self.claims.values(), UID)
 
     @property
     def ended(self) -> bool:
@@ -166,8 +189,10 @@ class World:
         ]
         return ObservedInPlace(
             token=self.token,
-            home=HOME,
+            home=self.home,
             marked_by=self.mark,
+            all_marked=all(annotation(each, MARK) == UID for each in self.claims.values()),
+            marked_primary=marked_primary(self.claims, UID),
             server=self.server,
             services=self.services,
             strangers=["operational-0"] if self.server.replicas else [],
@@ -176,19 +201,22 @@ class World:
             server_ready=self.server.replicas > 0 and not self.volume.guarded,
             archiving=self.archiving,
             fulls=self.fulls,
+            members_behind="" if self.standbys_ready else "the standby is not ready",
         )
 
     def look(self, *, lose_status: bool = False, stop_after: int = 1 << 10) -> InPlacePlan:
         """One look of the operator. It may die after any of its writes: `stop_after` of them, or before the status."""
         self.now += timedelta(seconds=1)
         planned = plan(self.request, self.observed(), self.now)
-        marks = [planned.mark] if planned.mark is not None else []
-        writes: list[Change | bool] = [*planned.changes, *marks]
+        writes: list[Change | tuple[str, Body]] = [*planned.changes]
+        if planned.mark is not None:
+            writes += marks(self.claims, place_of(planned.status), UID, mark=planned.mark)
         for write in writes[:stop_after]:
-            if isinstance(write, bool):
-                self.mark = UID if write else ""
-            else:
+            if isinstance(write, Change):
                 self.patch(write.workload, write.patch)
+            else:
+                name, patch = write
+                self.claims[name]["metadata"]["annotations"] = annotated(self.claims[name], patch)
         if len(writes) > stop_after:
             return planned
         if planned.launch is not None and not self.launch(planned):
@@ -204,6 +232,9 @@ class World:
         assert planned.launch is not None
         stage, number = planned.launch
         name = stage_job(self.request, stage, number)
+        near_data = stage not in (Stage.PREFLIGHT, Stage.LOOK)
+        if near_data and self.home.members and not marked_primary(self.claims, UID):
+            self.trouble.append(f"{stage} begins, and no claim says that it is the primary's")
         if name not in self.jobs:
             self.jobs[name] = JobState(JobPhase.RUNNING, name=name, attempt=number, created=self.now)
             self.stages[name] = stage
@@ -216,12 +247,7 @@ class World:
         """Carries a patch out, and looks whether it keeps what was promised."""
         changed = copy.deepcopy(target.body)
         assert changed is not None
-        annotations = changed["metadata"].setdefault("annotations", {})
-        for key, value in patch["metadata"]["annotations"].items():
-            if value is None:
-                annotations.pop(key, None)
-            else:
-                annotations[key] = value
+        changed["metadata"]["annotations"] = annotated(changed, patch)
         changed["spec"] |= patch.get("spec", {})
         changed["status"] = {"replicas": changed["spec"].get("replicas", 0)}
         new = Workload(target.kind, target.namespace, target.name, changed)
@@ -230,6 +256,18 @@ class World:
             self.server = new
         else:
             self.services = [new if each.name == target.name else each for each in self.services]
+
+    def run(self, stage: Stage) -> Result:
+        """What a Job tells."""
+        if stage is Stage.PREFLIGHT:
+            seen = self.home.members and self.on_one_node
+            found = FOUND.model_copy(update={"primary": PRIMARY_CLAIM if seen else ""})
+            return success("Passed", found.model_dump(mode="json", by_alias=True))
+        if stage is Stage.LOOK:
+            return success("Found", {"primary": PRIMARY_CLAIM})
+        if stage is Stage.DISCARD:
+            return success("Discarded", {"pgdata": "/data/pgdata"})
+        return self.volume.run(stage)
 
     def check(self, old: Workload, new: Workload) -> None:
         was = self.before[str(old)]
@@ -255,7 +293,7 @@ class World:
             self.trouble.append("data were replaced under a server that runs")
         result: Result | None = None
         if outcome in ("well", "result lost"):
-            result = self.volume.run(stage)
+            result = self.run(stage)
         if outcome == "refused":
             result = failure("Refused")
         if outcome == "result lost":

@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 
 from pgwarden.clusters.access import Obstacle
-from pgwarden.restores.fence import Home, fence, home, owned, pods_on_claim
+from pgwarden.clusters.resource import DependentKind
+from pgwarden.restores.fence import Home, claims_beyond, fence, home, member_count, owned, pods_on_claims
+from pgwarden.restores.stopping import Workload, stop
 from tests.support.objects import Body, cluster
 
 MOUNT = {"name": "data", "mountPath": "/data"}
@@ -48,6 +50,13 @@ def with_container(**changes: Any) -> Body:
     return body
 
 
+def on_one_claim() -> Body:
+    """A StatefulSet whose volume is no template, but a claim that somebody made."""
+    body = stateful_set(volumeClaimTemplates=[])
+    body["spec"]["template"]["spec"]["volumes"] = [{"name": "data", "persistentVolumeClaim": {"claimName": "by-hand"}}]
+    return body
+
+
 OPERATIONAL = cluster(workloadRef={"name": "operational"})
 SCALER = {
     "metadata": {"name": "scaler"},
@@ -74,7 +83,6 @@ def test_a_single_member_that_people_look_after_may_be_stopped() -> None:
         (managed_by("keda-operator", subresource="scale"), [], "ReplicasOwned", "autoscaling.keda.sh/paused"),
         (managed_by("acme-database-operator"), [], "ReplicasOwned", "have it leave replicas alone"),
         (stateful_set(), [SCALER], "ReplicasOwned", "HorizontalPodAutoscaler scaler"),
-        (stateful_set(replicas=2), [], "SeveralMembers", "has 2 members"),
         (
             stateful_set(persistentVolumeClaimRetentionPolicy={"whenScaled": "Delete"}),
             [],
@@ -92,7 +100,7 @@ def test_a_server_that_would_be_started_again_or_lose_its_data_is_refused(
     assert says in refused.message
 
 
-@pytest.mark.parametrize("workload", [OWNED, managed_by("argocd-controller"), stateful_set(replicas=2)])
+@pytest.mark.parametrize("workload", [OWNED, managed_by("argocd-controller")])
 def test_a_refusal_offers_a_new_instance(workload: Body) -> None:
     refused = fence(OPERATIONAL, workload, [])
     assert refused is not None
@@ -114,13 +122,53 @@ def test_the_data_are_where_the_container_has_them() -> None:
     assert home(OPERATIONAL, stateful_set()) == Home("data-operational-0", "/data", "/data/pgdata")
     named = cluster(workloadRef={"name": "operational", "dataDirectory": "/data/17/main"})
     assert home(named, with_container(env=[])) == Home("data-operational-0", "/data", "/data/17/main")
-    direct = stateful_set(volumeClaimTemplates=[])
-    direct["spec"]["template"]["spec"]["volumes"] = [
-        {"name": "data", "persistentVolumeClaim": {"claimName": "by-hand"}}
-    ]
-    assert home(OPERATIONAL, direct) == Home("by-hand", "/data", "/data/pgdata")
+    assert home(OPERATIONAL, on_one_claim()) == Home("by-hand", "/data", "/data/pgdata")
     later = stateful_set(ordinals={"start": 3})
     assert home(OPERATIONAL, later) == Home("data-operational-3", "/data", "/data/pgdata")
+
+
+def test_each_member_has_its_data_on_a_claim_of_its_own_and_none_is_the_primarys_by_its_number() -> None:
+    of_three = stateful_set(replicas=3, ordinals={"start": 5})
+    members = ("data-operational-5", "data-operational-6", "data-operational-7")
+    place = home(OPERATIONAL, of_three, 3)
+    assert place == Home("", "/data", "/data/pgdata", members)
+    assert place.claims == place.standbys == members
+    assert Home(members[1], "/data", "/data/pgdata", members).standbys == (members[0], members[2])
+    assert claims_beyond(of_three, place)[:2] == ["data-operational-8", "data-operational-9"]
+    alone = home(OPERATIONAL, stateful_set())
+    assert isinstance(alone, Home)
+    assert (alone.claims, alone.standbys) == (("data-operational-0",), ())
+    assert claims_beyond(stateful_set(), alone)[0] == "data-operational-1"
+    assert claims_beyond(stateful_set(volumeClaimTemplates=[]), alone) == []
+
+
+def test_members_count_as_they_were_before_the_restore_stopped_them() -> None:
+    workload = Workload(DependentKind.STATEFUL_SET, "shop", "operational", stateful_set(replicas=3))
+    assert member_count(workload, "uid") == 3
+    stopped = stop(workload, "uid", "shop/rescue")
+    assert stopped is not None
+    body = stateful_set(replicas=0)
+    body["metadata"]["annotations"] = stopped.patch["metadata"]["annotations"]
+    at_rest = Workload(DependentKind.STATEFUL_SET, "shop", "operational", body)
+    assert member_count(at_rest, "uid") == 3
+    assert member_count(at_rest, "uid-of-another") == 1
+
+
+@pytest.mark.parametrize(
+    ("workload", "count", "reason", "says"),
+    [
+        (stateful_set(), 17, "TooManyMembers", "has 17 members, and at most 16"),
+        (on_one_claim(), 2, "ClaimShared", "all 2 members have their data on one claim, by-hand"),
+    ],
+)
+def test_members_that_cannot_be_replaced_together_are_refused(
+    workload: Body, count: int, reason: str, says: str
+) -> None:
+    refused = home(OPERATIONAL, workload, count)
+    assert isinstance(refused, Obstacle)
+    assert refused.reason == reason
+    assert says in refused.message
+    assert "target.newInstance" in refused.message
 
 
 @pytest.mark.parametrize(
@@ -155,4 +203,4 @@ def test_only_pods_that_have_not_ended_hold_a_claim() -> None:
 
     pods = [pod("a", "mine", "Running"), pod("b", "mine", "Succeeded"), pod("c", "other", "Running")]
     pods += [pod("d", "mine", "Pending"), {"metadata": {"name": "e"}, "spec": {}}]
-    assert [each["metadata"]["name"] for each in pods_on_claim(pods, "mine")] == ["a", "d"]
+    assert [each["metadata"]["name"] for each in pods_on_claims(pods, ["mine"])] == ["a", "d"]

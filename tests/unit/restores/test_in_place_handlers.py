@@ -17,7 +17,7 @@ from pgwarden.kube.cache import JOB_NAME_LABEL
 from pgwarden.kube.context import OperatorContext
 from pgwarden.kube.key import Key
 from pgwarden.restores.handlers import RestoreController
-from pgwarden.restores.in_place_handlers import MARK
+from pgwarden.restores.in_place_claims import MARK
 from pgwarden.restores.resource import RestoreRequest
 from pgwarden.restores.stopping import RECORD
 from tests.support.api_objects import ApiServer
@@ -269,7 +269,7 @@ async def test_a_long_job_that_the_api_server_refuses_ends_in_everything_put_bac
         (lambda it: it.server.objects.pop(("deployments", "api")), "ServiceNotFound"),
         (lambda it: it.server.objects.pop(("statefulsets", "operational")), "WorkloadNotFound"),
         (lambda it: it.server.objects.pop(("persistentvolumeclaims", CLAIM)), "ClaimNotFound"),
-        (lambda it: it.server.objects["statefulsets", "operational"]["spec"].update(replicas=3), "SeveralMembers"),
+        (lambda it: it.server.objects["statefulsets", "operational"]["spec"].update(replicas=17), "TooManyMembers"),
         (lambda it: it.context.config.__setattr__("in_place_restores", False), "InPlaceDisabled"),
     ],
 )
