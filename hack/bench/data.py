@@ -6,11 +6,13 @@ random    tables of hashes; shrink about 2.4:1, as the data of many applications
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from psycopg import sql
 
+from pgwarden.api.wal import parse_lsn
 from tests.support.debian_postgres import debian_programs
 from tests.support.postgres import PostgresServer, postgres_server
 
@@ -34,10 +36,12 @@ SELECT i, md5(i::text) || md5((i * 7)::text) || left(md5((i % 1000)::text), 4)
 FROM generate_series({first}::bigint, {last}::bigint) AS i
 """
 TOUCH = {
-    "pgbench": "UPDATE {table} SET abalance = abalance + 1 WHERE aid % {nth} = 0",
-    "random": "UPDATE {table} SET content = reverse(content) WHERE i % {nth} = 0",
+    "pgbench": "UPDATE {table} SET abalance = abalance + 1 WHERE aid % {nth} = {rest}",
+    "random": "UPDATE {table} SET content = reverse(content) WHERE i % {nth} = {rest}",
 }
 ROWS_A_TOUCHED = 20_000
+ROWS_A_PAGE = 60
+SEGMENT = 16 << 20
 
 
 @contextmanager
@@ -74,10 +78,37 @@ def add_rows(running: PostgresServer, from_gib: float, to_gib: float) -> None:
 
 def write_lightly(running: PostgresServer, kind: str) -> None:
     """Changes one row in 20,000, each on a page of its own, all over the tables."""
+    for table in tables(kind):
+        touch(running, kind, table, ROWS_A_TOUCHED, 0)
+
+
+def write_wal(running: PostgresServer, kind: str, segments: int) -> None:
+    """Writes that many segments of WAL: one row of each page changes, after a checkpoint, so that pages go in whole."""
+    begin = position(running)
+    for turn in itertools.count():
+        for table in tables(kind):
+            running.execute("CHECKPOINT")
+            touch(running, kind, table, ROWS_A_PAGE, turn % ROWS_A_PAGE)
+            if position(running) - begin >= segments * SEGMENT:
+                running.execute("SELECT pg_switch_wal()")
+                return
+
+
+def tables(kind: str) -> tuple[str, ...]:
+    """The large ones."""
+    return TABLES if kind == "random" else ("pgbench_accounts",)
+
+
+def touch(running: PostgresServer, kind: str, table: str, nth: int, rest: int) -> None:
+    """Changes the rows whose number leaves that rest when it is divided by `nth`."""
+    values = {"table": sql.Identifier(table), "nth": sql.Literal(nth), "rest": sql.Literal(rest)}
     with running.connect() as connection:
-        for table in TABLES if kind == "random" else ("pgbench_accounts",):
-            statement = sql.SQL(TOUCH[kind]).format(table=sql.Identifier(table), nth=sql.Literal(ROWS_A_TOUCHED))
-            connection.execute(statement)
+        connection.execute(sql.SQL(TOUCH[kind]).format(**values))
+
+
+def position(running: PostgresServer) -> int:
+    """Where the server writes WAL."""
+    return parse_lsn(str(running.query("SELECT pg_current_wal_lsn()")))
 
 
 def size_of(running: PostgresServer) -> int:

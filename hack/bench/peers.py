@@ -9,6 +9,7 @@ Repositories lie in memory where there is room, so that no disk and no fsync dec
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -123,6 +124,16 @@ class PgBackRest:
     def incremental(self) -> Cost:
         """On the last backup: files that were touched, whole."""
         return self._take("incr")
+
+    def restore(self, label: str, target: Path) -> Cost:
+        """Restores the backup of that label into `target`, which is empty; every file compared with its checksum."""
+        command = [*self._command("restore"), f"--set={label}", f"--pg1-path={target}", "--type=none"]
+        return run(as_server_user(command), self._environment)
+
+    def newest(self) -> str:
+        """Label of the last backup."""
+        told = run_as_server_user([*self._command("info"), "--output=json"], environment=self._environment)
+        return str(json.loads(told)[0]["backup"][-1]["label"])
 
     def forget(self) -> None:
         """Begins the repository anew."""

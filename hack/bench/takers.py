@@ -33,7 +33,7 @@ class Agent:
         """`stored` is the folder in which the store's objects are found; `folder` is for the task's files."""
         self._server = server
         self._folder = folder
-        self._store = store
+        self.store = store
         self._stored = stored
         # In the image all modules are compiled; here they are by whoever imports them first.
         compiled = {"PYTHONDONTWRITEBYTECODE": "", "PYTHONPYCACHEPREFIX": str(folder / "compiled")}
@@ -69,7 +69,7 @@ class Agent:
 
     def _take(self, **changes: object) -> Cost:
         task = backup_task(
-            self._server.address(), self._store, compression_level=LEVEL, compression_threads=WORKERS, **changes
+            self._server.address(), self.store, compression_level=LEVEL, compression_threads=WORKERS, **changes
         )
         task_file, result_file = self._folder / "task.json", self._folder / "result.json"
         task_file.write_text(envelope(task).model_dump_json(by_alias=True))

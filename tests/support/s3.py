@@ -134,6 +134,12 @@ class S3Server:
             identity_file=str(identity_file) if identity_file else None,
         )
 
+    def open_to_others(self) -> None:
+        """Has other users of this machine read the credentials and certificates, as a pod's user must."""
+        for secret in (self.folder, *self.folder.rglob("*")):
+            if self.data not in (secret, *secret.parents):
+                secret.chmod(0o755 if secret.is_dir() else 0o644)
+
     def objects(self, bucket: str = BUCKET) -> dict[str, Path]:
         """Every object of the bucket, by key, as a file on the server's disk."""
         root = self.data / bucket

@@ -103,9 +103,7 @@ def stored(major: int, s3: S3Server) -> Iterator[Stored]:
     """In a bucket: a full, an incremental, and WAL of two rows more, all of it in unfinished segments' tails."""
     folder = new_folder()
     store = s3.location(s3.new_bucket())
-    for secret in (s3.folder, *s3.folder.rglob("*")):
-        if s3.data not in (secret, *secret.parents):
-            secret.chmod(0o755 if secret.is_dir() else 0o644)
+    s3.open_to_others()
     with postgres_server(major, settings=SETTINGS) as server:
         server.create_tablespace("fast")
         server.execute("CREATE TABLE rows (number int) TABLESPACE fast", "INSERT INTO rows VALUES (1)")
