@@ -87,7 +87,8 @@ def store(server: PostgresServer, s3: S3Server, folder: Path, kind: str, gib: fl
     size = data.load(server, kind, gib)
     agent, pgbackrest = Agent.to_claim(server, folder), PgBackRest(server, folder)
     claim = agent.store
-    labels, backups = {}, {}
+    labels: dict[str, str] = {}
+    backups: dict[str, BackupRecord] = {}
     for what, take in (("full", agent.full), ("chain", agent.incremental)):
         take()
         (pgbackrest.full if what == "full" else pgbackrest.incremental)()

@@ -14,6 +14,7 @@ from pgwarden.postgres.slots import create_physical_slots, database_names
 from pgwarden.restores.archived_wal import ArchivedWAL, list_wal, put_histories, read_histories
 from pgwarden.restores.configuration import FINAL_HBA, FINAL_IDENT, final_configuration
 from pgwarden.restores.contract import CheckResult, RecoverReport, RecoverTask, Resolved
+from pgwarden.restores.corruption import find_corruption
 from pgwarden.restores.durable import sync_path, write_durably
 from pgwarden.restores.in_place_volume import InPlaceVolume, volume_of
 from pgwarden.restores.inspection import Inspection, inspect
@@ -34,7 +35,7 @@ from pgwarden.restores.reseed import reseed
 from pgwarden.restores.server import RecoveryServer
 from pgwarden.restores.standby_volume import all_held, standbys_of
 from pgwarden.restores.steps import Steps, fitted
-from pgwarden.restores.verify import find_corruption, find_wrong_pages, read_control_data
+from pgwarden.restores.verify import find_wrong_pages, read_control_data
 from pgwarden.restores.volume import Marker, RestoreVolume, State
 from pgwarden.restores.wal_plan import wal_plan, way_of
 from pgwarden.restores.wal_queue import WALQueue, sizes_of

@@ -122,13 +122,13 @@ def lay_out(
             link_tablespaces(part.place, part.record)
     with steps.step("Verify"):
         for part in fetch.parts:
-            verify_backup(part.place, part.wal, major, context)
+            verify_backup(part.place, part.wal, major, context, parallel=task.parallel)
     with steps.step("Combine"):
         if len(chain) > 1:
             combine(paths, records, major, context)
             volume.close_to_others()
             link_tablespaces(paths, record)
-            verify_backup(paths, paths.wal, major, context)
+            verify_backup(paths, paths.wal, major, context, parallel=task.parallel)
         steps.detail = f"{len(chain)} backups" if len(chain) > 1 else "a full backup needs no other"
     with steps.step("MakeHarmless"):
         check_system_identifier(paths, record, major, context)

@@ -6,27 +6,52 @@ from pathlib import Path
 
 from pgwarden.jobs.agent import AgentContext
 from pgwarden.jobs.errors import TaskError
-from pgwarden.postgres.restored import RestoredServer
-from pgwarden.restores.contract import CheckResult
 from pgwarden.restores.control_data import ControlData, parse_control_data
+from pgwarden.restores.manifest import UnknownManifest, differing
 from pgwarden.restores.paths import BackupPlace, RestorePaths
 from pgwarden.restores.tools import first_lines, run_tool
 
 FIRST_WITH_SYNC_METHOD = 17
-AMCHECK_JOBS = 2
+NAMED_FILES = 5
 ANOTHER_BACKUP = "Restore another backup; the DatabaseBackup's objects in the store are not what was written."
 
 
-def verify_backup(place: BackupPlace, wal: Path | None, major: int, context: AgentContext) -> None:
+def verify_backup(
+    place: BackupPlace, wal: Path | None, major: int, context: AgentContext, *, parallel: int = 1
+) -> None:
     """Compares every file with the manifest, and reads the WAL from the first to the last record that is needed; none
     where `wal` is None.
 
+    pg_verifybackup looks at the manifest itself, at names and sizes and at the WAL; the files' checksums are compared
+    here, `parallel` files at a time, and by pg_verifybackup where they are of a kind that is not known here.
     Raises TaskError with reason VerificationFailed.
     """
     options = [f"--wal-directory={wal}"] if wal is not None else ["--no-parse-wal"]
-    done = run_tool(
-        context, "pg_verifybackup", major, f"--manifest-path={place.manifest}", *options, "--quiet", place.data
-    )
+    run_verifybackup(place, major, context, *options, "--skip-checksums")
+    try:
+        wrong = differing(place.manifest, place.data, parallel, context)
+    except UnknownManifest:
+        run_verifybackup(place, major, context, "--no-parse-wal")
+        wrong = []
+    except OSError as error:
+        raise TaskError(
+            "VerificationFailed",
+            f"{error.filename} of the unpacked backup cannot be read: {error.strerror}",
+            remedy="Look at the data volume and the node's disks; then make a new RestoreRequest.",
+        ) from error
+    if wrong:
+        names = ", ".join(map(str, wrong[:NAMED_FILES]))
+        raise TaskError(
+            "VerificationFailed",
+            f"{len(wrong)} files of the unpacked backup are not what its manifest says, by their SHA-256: {names}",
+            remedy=ANOTHER_BACKUP,
+        )
+
+
+def run_verifybackup(place: BackupPlace, major: int, context: AgentContext, *options: str) -> None:
+    """Raises TaskError with reason VerificationFailed."""
+    manifest = f"--manifest-path={place.manifest}"
+    done = run_tool(context, "pg_verifybackup", major, manifest, *options, "--quiet", place.data)
     if done.returncode:
         raise TaskError(
             "VerificationFailed",
@@ -64,24 +89,3 @@ def find_wrong_pages(paths: RestorePaths, major: int, context: AgentContext) -> 
     """What pg_checksums finds wrong in a data directory that is shut down; empty when nothing is."""
     done = run_tool(context, "pg_checksums", major, "--check", f"--pgdata={paths.data}")
     return first_lines(done.stdout) if done.returncode else ""
-
-
-def find_corruption(server: RestoredServer, major: int, context: AgentContext) -> CheckResult:
-    """What pg_amcheck finds in the tables and B-tree indexes of all databases; it makes the extension where it is
-    missing, which only a copy that is thrown away allows.
-
-    An index in another order than the server's collations have is found as well.
-    """
-    done = run_tool(
-        context,
-        "pg_amcheck",
-        major,
-        "--all",
-        "--install-missing",
-        "--no-password",
-        f"--maintenance-db={server.database}",
-        f"--jobs={AMCHECK_JOBS}",
-        variables=server.variables(),
-    )
-    detail = first_lines(done.stdout) if done.returncode else "tables and B-tree indexes of all databases are sound"
-    return CheckResult(name="amcheck", passed=not done.returncode, detail=detail, built_in=True)
