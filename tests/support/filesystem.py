@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from .postgres import new_folder, owned_folder
+
 
 @contextmanager
 def small_filesystem(megabytes: int) -> Iterator[Path]:
@@ -25,13 +27,26 @@ def small_filesystem(megabytes: int) -> Iterator[Path]:
             subprocess.run(["umount", mount], check=True)
 
 
-def fill(mount: Path) -> None:
-    """Takes the last byte of a file system."""
+@contextmanager
+def memory_filesystem(options: str) -> Iterator[Path]:
+    """A folder of the server's user on a file system with limits, mounted for the length of the block. Needs root."""
+    folder = new_folder()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", folder], check=True)
+    try:
+        yield owned_folder(folder / "data")
+    finally:
+        subprocess.run(["umount", folder], check=True)
+        folder.rmdir()
+
+
+def fill(mount: Path, *, free: int = 0) -> None:
+    """Takes the last byte of a file system, or leaves so many."""
     with (mount / "ballast").open("wb", buffering=0) as ballast:
         for size in (1 << 20, 4096, 1):
             with suppress(OSError):
                 while ballast.write(bytes(size)):
                     pass
+        ballast.truncate(ballast.tell() - free)
 
 
 def remount(mount: Path, mode: str) -> None:

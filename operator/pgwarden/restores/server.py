@@ -34,7 +34,8 @@ HANDSHAKE_FILES = (
     "server.exit",
 )
 BEFORE_TARGET = "recovery ended before configured recovery target was reached"
-COMPLAINT = re.compile(r"(FATAL|PANIC|ERROR|DETAIL): +(.*)")
+COMPLAINT = re.compile(r"\b(FATAL|PANIC|ERROR|DETAIL|cp): +(.*)")
+"""What PostgreSQL calls an error, and what restore_command says when it cannot put a file into pg_wal."""
 VERSION = re.compile(r"postgres \(PostgreSQL\) (\d+)")
 
 

@@ -189,6 +189,7 @@ class volume_full_is_told:  # noqa: N801 - reads as a sentence after `with`
             raise TaskError(
                 "VolumeFull",
                 f"the data volume ran full while {self.what} was written: {error.strerror}",
-                remedy="Give the new instance a larger claim (spec.target.newInstance.storage.size), or the drill a "
-                "larger volume (spec.target.drill.storage.size), in a new RestoreRequest.",
+                remedy="Give the new instance a larger claim (spec.target.newInstance.storage.size), the drill a "
+                "larger volume (spec.target.drill.storage.size), or a restore in place more room beside the old data, "
+                "and make a new RestoreRequest.",
             ) from error

@@ -18,6 +18,7 @@ from pgwarden.jobs.task import ReportModel
 from pgwarden.restores.contract import RecoverReport, Resolved, RestoreReport
 from pgwarden.restores.durable import sync_path, write_durably
 from pgwarden.restores.paths import RestorePaths
+from pgwarden.restores.unpack import volume_full_is_told
 
 NEW_CLAIM = "Name a new instance whose claim does not exist yet."
 
@@ -127,8 +128,9 @@ class RestoreVolume:
         return marker
 
     def write(self, marker: Marker) -> None:
-        """Puts the marker on the volume, for good."""
-        write_durably(self.paths.marker, marker.model_dump_json(by_alias=True, indent=2).encode() + b"\n")
+        """Puts the marker on the volume, for good. Raises TaskError with reason VolumeFull."""
+        with volume_full_is_told(self.paths.marker.name):
+            write_durably(self.paths.marker, marker.model_dump_json(by_alias=True, indent=2).encode() + b"\n")
 
     def clear(self) -> None:
         """Deletes what an unfinished attempt of this request unpacked, and makes the folders anew."""

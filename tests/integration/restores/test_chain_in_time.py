@@ -153,6 +153,18 @@ def test_a_time_after_the_incremental(stored: Stored, pod_for: NewPod) -> None:
     assert [link.readlink() for link in links] == [pod.paths.tablespace(int(links[0].name))]
 
 
+@pytest.mark.chaos
+def test_a_pod_that_is_killed_while_it_combines_begins_again(pod_for: NewPod) -> None:
+    first = pod_for(latest=True)
+    agent = first.start_restore()
+    first.wait_for_step(agent, "Combine")
+    agent.kill()
+    assert '"step":"MakeHarmless"' not in agent.log, "it was not killed before that was over"
+    assert first.state == "Unpacking"
+    assert not first.paths.pgdata.exists()
+    assert rows_after(pod_for(latest=True)) == [1, 2, 3, 4]
+
+
 def test_the_last_tail_brings_the_last_row_back(stored: Stored, pod_for: NewPod) -> None:
     assert any(".tail." in each.path for each in open_store(stored.store).list(stored.archive))
     assert rows_after(pod_for(latest=True)) == [1, 2, 3, 4]

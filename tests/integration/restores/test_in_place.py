@@ -15,6 +15,7 @@ from pgwarden.jobs.files import StoreLocation
 from pgwarden.jobs.task import Result
 from pgwarden.restores.contract import SQLCheck
 from pgwarden.restores.in_place_contract import Action
+from pgwarden.restores.manifest import sha256_of
 from pgwarden.restores.old_data import NOTICE
 from tests.support.postgres import (
     PostgresServer,
@@ -133,6 +134,16 @@ def tree(folder: Path) -> dict[str, tuple[int, int]]:
     """Size and time of every file."""
     files = [path for path in folder.rglob("*") if path.is_file() and not path.is_symlink()]
     return {str(path.relative_to(folder)): (path.stat().st_size, path.stat().st_mtime_ns) for path in files}
+
+
+def bytes_of(folder: Path) -> dict[str, str]:
+    """What every file, link and folder is, to the byte and the moment."""
+    return {str(path.relative_to(folder)): to_the_byte(path) for path in folder.rglob("*")}
+
+
+def to_the_byte(path: Path) -> str:
+    content = path.readlink() if path.is_symlink() else sha256_of(path) if path.is_file() else "a folder"
+    return f"{path.lstat().st_mode:o} {path.lstat().st_mtime_ns} {content}"
 
 
 def test_the_restored_data_take_the_place_of_the_old_ones(replacement: Replacement, stored: StoredBackup) -> None:
@@ -257,11 +268,11 @@ def test_the_same_manifest_applied_again_changes_not_a_byte(replacement: Replace
     succeeded(pod.act(Action.HAND_OVER))
     with pod.instance() as server:
         server.execute("CREATE TABLE after_the_restore (id int)")
-    before = tree(pod.paths.pgdata)
+    before = bytes_of(pod.paths.pgdata), bytes_of(pod.in_place.before)
     reborn = replacement.pod(uid=IN_PLACE.replace("a1", "a2"))
     for result in (reborn.act(Action.PREFLIGHT), reborn.restore()):
         assert (result.outcome, result.reason) == ("Failed", "ReplacesAnother")
-    assert tree(pod.paths.pgdata) == before
+    assert (bytes_of(pod.paths.pgdata), bytes_of(pod.in_place.before)) == before
 
 
 def test_data_that_are_not_the_ones_that_were_meant_are_left(replacement: Replacement) -> None:
@@ -310,10 +321,12 @@ def test_a_request_that_was_brought_back_without_its_status_is_refused(
     replacement: Replacement, altered: StoredBackup
 ) -> None:
     replacement.stored = altered
+    before = bytes_of(replacement.old.volume)
     pod = replacement.pod(uid=IN_PLACE.replace("a1", "a5"))
     succeeded(pod.act(Action.PREFLIGHT))
     again = pod.act(Action.PREFLIGHT)
     assert (again.outcome, again.reason) == ("Failed", "RequestReplayed")
+    assert bytes_of(replacement.old.volume) == before
     succeeded(pod.act(Action.PREFLIGHT, attempt=2))
 
 

@@ -18,6 +18,8 @@ from pgwarden.api.wal import format_lsn, parse_lsn, segment_name
 from pgwarden.jobs.files import StoreLocation
 from pgwarden.jobs.task import Result
 from pgwarden.restores.contract import TargetPoint
+from pgwarden.storage.objects import Packing, write_object
+from pgwarden.storage.store import open_store
 from tests.support.postgres import PostgresServer, give_to_server_user, new_folder, owned_folder, postgres_server
 from tests.support.restore_pod import RestorePod
 from tests.support.stored_backup import claim, store_backup
@@ -298,21 +300,54 @@ def test_a_later_backup_leads_over_the_gap(damaged: History, pod_for: NewPod) ->
     assert events_after(pod_for(damaged, time=damaged.times[5])) == [1, 2, 3, 4, 5]
 
 
-@pytest.mark.parametrize("how", ["gone", "cut"])
-def test_a_segment_lost_after_the_resolution_never_promotes(damaged: History, pod_for: NewPod, how: str) -> None:
-    pod = pod_for(damaged, time=damaged.times[3])
+def lose(path: Path) -> None:
+    path.unlink()
+
+
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:1000])
+
+
+def alter(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize("latest", [False, True], ids=["time", "latest"])
+@pytest.mark.parametrize("damage", [lose, cut, alter])
+def test_a_segment_lost_after_the_resolution_never_promotes(
+    damaged: History, pod_for: NewPod, damage: Callable[[Path], None], latest: bool
+) -> None:
+    target = {"latest": True} if latest else {"time": damaged.times[3]}
+    pod = pod_for(damaged, location=damaged.early, **target)
     assert pod.restore().outcome == "Succeeded"
-    lost = between_the_backups(damaged)
-    if how == "gone":
-        lost.unlink()
-    else:
-        lost.write_bytes(lost.read_bytes()[:1000])
+    damage(between_the_backups(damaged))
     server = pod.start_server()
     result = pod.recover()
     assert (result.outcome, result.reason) == ("Failed", "WALMissing"), result
     server.wait()
     assert "archive recovery complete" not in pod.server_log
     assert not list((pod.paths.data / "pg_wal").glob("*.history"))
+
+
+@pytest.mark.parametrize("latest", [False, True], ids=["time", "latest"])
+def test_a_segment_of_zeros_is_not_taken_for_the_end_of_the_archive(
+    damaged: History, pod_for: NewPod, latest: bool
+) -> None:
+    """A whole object that says so of itself: PostgreSQL takes it for the end of WAL."""
+    lost = between_the_backups(damaged)
+    lost.unlink()
+    name = str(lost.relative_to(Path(damaged.store.claim.path))) if damaged.store.claim else ""
+    write_object(open_store(damaged.store), name, [bytes(SEGMENT)], Packing())
+    give_to_server_user(lost)
+    target = {"latest": True} if latest else {"time": damaged.times[3]}
+    pod = pod_for(damaged, location=damaged.early, **target)
+    assert pod.restore().outcome == "Succeeded"
+    pod.start_server()
+    result = pod.recover()
+    assert (result.outcome, result.reason) == ("Failed", "RecoveredTooLittle"), result
+    assert not pod.paths.pgdata.exists()
 
 
 def test_a_killed_agent_is_taken_up_by_the_next(lived: History, pod_for: NewPod) -> None:

@@ -7,10 +7,8 @@ import json
 import os
 import re
 import shutil
-import subprocess
 import tarfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,6 +22,7 @@ from pgwarden.storage.catalogue_key import new_catalogue_key, read_catalogue_key
 from pgwarden.storage.commit import signed
 from pgwarden.storage.objects import Packing, read_object, write_object
 from pgwarden.storage.store import open_store
+from tests.support.filesystem import memory_filesystem
 from tests.support.postgres import bin_dir, give_to_server_user, new_folder, owned_folder, postgres_server
 from tests.support.restore_pod import RestorePod
 from tests.support.stored_backup import claim, store_backup
@@ -225,18 +224,6 @@ def test_an_encrypted_backup_without_identity_says_which_secret_is_missing(
     encrypted: tuple[StoredBackup, pyrage.x25519.Identity], new_pod: NewPod
 ) -> None:
     refused(new_pod(with_identity(encrypted[0], None)), "IdentityMissing")
-
-
-@contextmanager
-def memory_filesystem(options: str) -> Iterator[Path]:
-    """A file system with limits, mounted for the length of the block. Needs root."""
-    folder = new_folder()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", folder], check=True)
-    try:
-        yield owned_folder(folder / "data")
-    finally:
-        subprocess.run(["umount", folder], check=True)
-        folder.rmdir()
 
 
 def test_a_volume_that_is_too_small_is_refused_before_anything_is_fetched(stored: StoredBackup) -> None:
