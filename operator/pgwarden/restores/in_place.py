@@ -217,6 +217,11 @@ class Restoration(PuttingBack):
 
     def bring_up(self) -> InPlacePlan:
         """The restored data are in their place: server, then services."""
+        if not place_of(self.request.status).handed_over:
+            # On record first: an operator that dies after it has started the server must not stop it again.
+            self.at_step(in_place_steps.START_SERVER)
+            message = "the restored data are in their place, and the server starts"
+            return self.said(in_progress("StartingServer", message), SOON_SECONDS)
         server = self.seen.server
         change = start(server, self.uid, at_least=1) if server is not None else None
         if change is not None or not self.seen.server_ready:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from pgwarden.clusters.access import Obstacle
 from pgwarden.jobs.attempts import AttemptOutcome
 from pgwarden.restores.in_place import plan
-from pgwarden.restores.in_place_look import ObservedInPlace, Stage
+from pgwarden.restores.in_place_look import ObservedInPlace, Stage, stage_job
 from pgwarden.restores.in_place_steps import OF_SEVERAL, PUT_BACK, STEPS
 from pgwarden.restores.report import into, window_lost
 from pgwarden.restores.stopping import RECORD
@@ -175,6 +175,24 @@ def test_whatever_happens_it_ends_finished_or_put_back(events: list[tuple[Any, .
     assert world.trouble == []
     ready = next(c for c in world.request.status.conditions if c.type == "Ready")
     assert world.volume.replaced == (ready.status.value == "True"), (ready.reason, ready.message)
+    as_before(world)
+
+
+def test_an_operator_that_dies_after_every_single_write_starts_and_stops_everything_once() -> None:
+    world = World()
+    patched: list[str] = []
+    for _ in range(100):
+        planned = plan(world.request, world.observed(), world.now)
+        patched += [change.why for change in planned.changes[:1]]
+        launched = planned.launch is not None and stage_job(world.request, *planned.launch) not in world.jobs
+        wrote = bool(planned.changes) or planned.mark is not None or launched
+        world.look(stop_after=1, lose_status=wrote)
+        world.finish_job("well")
+        if world.ended:
+            break
+    assert world.ended, patched
+    assert world.request.status.conditions[0].reason == "Completed"
+    assert len(patched) == len(set(patched)) == 2 * (1 + len(world.services)), patched
     as_before(world)
 
 
