@@ -25,6 +25,7 @@ from tests.support.operator_process import OperatorProcess, operator_process
 
 LABEL = "pgwarden.dev/operated-by"
 READY_SECONDS = 180.0
+MOST_PROCESSES = 100
 OWNER = "pgwarden.dev/owner-uid"
 PSQL = ["psql", "--no-psqlrc", "--quiet", "--tuples-only", "--no-align", "--set=ON_ERROR_STOP=1"]
 
@@ -286,3 +287,14 @@ def killed_after(count: int, process: OperatorProcess) -> Callable[[Request], bo
         return left <= 0
 
     return decide
+
+
+def kill_after_each_write(workplace: Workplace, proxy: ApiProxy, done: Callable[[], bool]) -> int:
+    """Runs operators one after another, each killed when its first write is done; returns how many were killed."""
+    for killed in range(MOST_PROCESSES):
+        with workplace.operator(proxy) as operator:
+            proxy.after_write = killed_after(1, operator)
+            workplace.wait(lambda: not operator.running or done(), "a write, or the end of the work")
+            if operator.running:
+                return killed
+    raise AssertionError(f"the work was not done after {MOST_PROCESSES} operators: {proxy.writes()[-10:]}")

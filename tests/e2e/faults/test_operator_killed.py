@@ -8,22 +8,9 @@ from typing import Any
 import pytest
 
 from tests.support.api_proxy import ApiProxy
-from tests.support.workplace import Workplace, killed_after
+from tests.support.workplace import Workplace, kill_after_each_write
 
 pytestmark = pytest.mark.timeout(900)
-
-MOST_PROCESSES = 60
-
-
-def kill_after_each_write(workplace: Workplace, proxy: ApiProxy, done: Callable[[], bool]) -> int:
-    """Runs operators one after another, each killed when its first write is done; returns how many were killed."""
-    for killed in range(MOST_PROCESSES):
-        with workplace.operator(proxy) as operator:
-            proxy.after_write = killed_after(1, operator)
-            workplace.wait(lambda: not operator.running or done(), "a write, or the end of the work")
-            if operator.running:
-                return killed
-    raise AssertionError(f"the work was not done after {MOST_PROCESSES} operators: {proxy.writes()[-10:]}")
 
 
 def buried(workplace: Workplace, uid: str) -> bool:
