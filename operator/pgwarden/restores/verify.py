@@ -23,7 +23,7 @@ def verify_backup(
     where `wal` is None.
 
     pg_verifybackup looks at the manifest itself, at names and sizes and at the WAL; the files' checksums are compared
-    here, `parallel` files at a time, and by pg_verifybackup where they are of a kind that is not known here.
+    here, `parallel` files at a time, and by pg_verifybackup where they are no SHA-256, as after pg_combinebackup.
     Raises TaskError with reason VerificationFailed.
     """
     options = [f"--wal-directory={wal}"] if wal is not None else ["--no-parse-wal"]
