@@ -2,7 +2,7 @@
 
     python -m hack.bench [--json FOLDER] [--without-cluster]
 
-Leave the machine alone meanwhile: nothing else may run if the numbers are to mean anything. 30 to 40 minutes on two
+Leave the machine alone meanwhile: nothing else may run if the numbers are to mean anything. about an hour on two
 processors; ends with a table of all budgets and with 1 when one was missed or a program failed.
 """
 
@@ -24,6 +24,7 @@ PROGRAMS = (
     ("backup.py", "--data", "random"),
     ("incremental.py", "--data", "random"),
     ("incremental.py", "--data", "pgbench"),
+    ("restore.py", "--data", "random"),
     ("memory.py",),
     ("archiver.py",),
     ("archiver.py", "--encrypted"),
