@@ -123,6 +123,7 @@ class Look:
         self.status = request.status
         if seen.home is not None:
             self.status = with_place(self.status, claim=seen.home.claim, data_directory=seen.home.data_directory)
+            self.status = self.status.model_copy(update={"target": f"{seen.home.claim}, in place"})
 
     @property
     def place(self) -> InPlaceStatus:
