@@ -253,6 +253,11 @@ class CheckOutcome(Model):
     advisory: bool = False
     """Whether data that fail it are handed over all the same; what to do stands among the findings."""
 
+    @property
+    def verdict(self) -> str:
+        """How it went, in a word."""
+        return "passed" if self.passed else "look at it" if self.advisory else "FAILED"
+
 
 class FiledReport(Model):
     """Where the incident report stands."""
