@@ -12,7 +12,7 @@ import structlog
 
 from pgwarden.api.wal import parse_lsn
 from pgwarden.archiving import gaps, plan, succession
-from pgwarden.archiving.contract import ArchiverSettings, ArchiverState, SystemFile
+from pgwarden.archiving.contract import ArchiverSettings, ArchiverState
 from pgwarden.archiving.lookout import Lookout
 from pgwarden.archiving.moments import Moments
 from pgwarden.archiving.plan import Position, Span
@@ -24,7 +24,6 @@ from pgwarden.archiving.session import Session, Work
 from pgwarden.archiving.status import Status
 from pgwarden.archiving.stored import Reader, Stored, newest_timeline, read_gaps
 from pgwarden.archiving.system import (
-    archived_system,
     behind,
     check_system,
     keep_history,
@@ -38,6 +37,7 @@ from pgwarden.jobs.errors import TaskError
 from pgwarden.postgres.wal_stream import WALStream
 from pgwarden.storage import layout
 from pgwarden.storage.archive import claim_archive, read_archive_file
+from pgwarden.storage.archived_system import SystemFile, archived_system
 from pgwarden.storage.catalogue_key import catalogue_key_of
 from pgwarden.storage.encryption import parse_recipients
 from pgwarden.storage.store import Store, open_store

@@ -87,14 +87,6 @@ class ArchiveGap(ReportModel):
     """When it was noticed."""
 
 
-class SystemFile(ReportModel):
-    """wal/system.json: whose WAL the archive holds."""
-
-    schema_version: int = 1
-    system_identifier: str
-    segment_bytes: int
-
-
 class SlotReport(ReportModel):
     """What pg_replication_slots says of our slot."""
 

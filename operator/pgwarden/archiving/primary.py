@@ -10,13 +10,14 @@ from importlib.resources import files
 from typing import Any, LiteralString
 
 from pgwarden.api.wal import parse_lsn
-from pgwarden.archiving.contract import ArchiverSettings, ArchiverState, SlotReport, SystemFile
+from pgwarden.archiving.contract import ArchiverSettings, ArchiverState, SlotReport
 from pgwarden.archiving.plan import waits_for
 from pgwarden.archiving.trouble import Trouble
 from pgwarden.jobs.errors import TaskError
 from pgwarden.jobs.files import DatabaseAddress
 from pgwarden.postgres.connection import Connection, connect, refuse_old_server
 from pgwarden.postgres.errors import Error
+from pgwarden.storage.archived_system import SystemFile
 
 SETTINGS = {
     "statement_timeout": "10s",

@@ -5,26 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import suppress
 
-from pydantic import ValidationError
-
 from pgwarden.api.wal import format_lsn
-from pgwarden.archiving.contract import SystemFile
 from pgwarden.archiving.primary import Primary
 from pgwarden.archiving.trouble import conflict
 from pgwarden.jobs.errors import TaskError
 from pgwarden.storage import layout
-from pgwarden.storage.store import ObjectExists, Store, object_damaged
-
-
-def archived_system(store: Store, archive: str) -> SystemFile | None:
-    """Whose WAL the archive holds; None where it holds none yet. Raises TaskError: ObjectDamaged."""
-    path = layout.system_object(archive)
-    if store.head(path) is None:
-        return None
-    try:
-        return SystemFile.model_validate_json(store.read_small(path))
-    except ValidationError as error:
-        raise object_damaged(store, path, "it does not say whose WAL the archive holds") from error
+from pgwarden.storage.archived_system import SystemFile, archived_system
+from pgwarden.storage.store import ObjectExists, Store
 
 
 def check_system(store: Store, archive: str, mine: SystemFile, expected: str | None) -> None:

@@ -9,19 +9,17 @@ from __future__ import annotations
 import time
 from datetime import UTC, datetime, timedelta
 
-from pgwarden.backups.inventory import OPERATION
 from pgwarden.jobs.errors import TaskError
-from pgwarden.jobs.files import DatabaseAddress
-from pgwarden.postgres.connection import connect
+from pgwarden.postgres.connection import Connection
 from pgwarden.postgres.statements import query
 
 
 class ServerClock:
     """The clock of one server."""
 
-    def __init__(self, address: DatabaseAddress) -> None:
-        """Asks it for the first time. Raises what connecting raises."""
-        self._address = address
+    def __init__(self, connection: Connection) -> None:
+        """Asks it for the first time. Raises TaskError with reason QueryFailed."""
+        self._connection = connection
         self.started, self._seen = self._asked(), time.monotonic()
 
     def now(self) -> datetime:
@@ -33,6 +31,5 @@ class ServerClock:
             return self.started + timedelta(seconds=time.monotonic() - self._seen)
 
     def _asked(self) -> datetime:
-        with connect(self._address, OPERATION) as connection:
-            told: datetime = query(connection, "clock")[0][0]
+        told: datetime = query(self._connection, "clock")[0][0]
         return told.astimezone(UTC)

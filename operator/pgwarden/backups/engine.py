@@ -44,9 +44,9 @@ def take_backup(
     if packing.recipients and key is not None:
         for_manifest = replace(packing, recipients=[*packing.recipients, *parse_recipients([key.recipient])])
     base = None if parent is None else Base(parent, lambda: read_manifest(store, archive, parent, key))
-    with backup_lock(task.database, OPERATION, watcher.check_stop):
+    with backup_lock(task.database, OPERATION, watcher.check_stop) as primary:
         # The primary's also where a replica serves: the archive's moments are by that one.
-        clock = ServerClock(task.database)
+        clock = ServerClock(primary)
         begun = begin_backup(task, base, watcher.check_stop)
         try:
             ended, contents = _receive(task, store, archive, begun, packing, for_manifest, watcher)

@@ -7,10 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
-from pydantic import ValidationError
-
 from pgwarden.api.wal import USUAL_SEGMENT_BYTES
-from pgwarden.archiving.contract import SystemFile
 from pgwarden.backups.record import BackupRecord, read_record
 from pgwarden.catalogue.contents import Catalogue, Flaw, StoredBackup, Trouble, logical_backup, physical_backup
 from pgwarden.catalogue.continuity import ArchivedWAL, read_wal
@@ -21,6 +18,7 @@ from pgwarden.catalogue.pins import is_pinned
 from pgwarden.jobs.errors import TaskError
 from pgwarden.logical.record import LogicalRecord, read_logical_record
 from pgwarden.storage import layout
+from pgwarden.storage.archived_system import SystemFile, archived_system
 from pgwarden.storage.authenticity import key_id, refuse_forged
 from pgwarden.storage.store import Store
 
@@ -96,14 +94,12 @@ def read_archive(
 
 def wal_system(store: Store, archive: str, troubles: list[Trouble]) -> SystemFile | None:
     """Whose WAL the archiver said it writes; None where no archiver ever wrote. Raises what `Store` raises."""
-    path = layout.system_object(archive)
-    if store.head(path) is None:
-        return None
     try:
-        return SystemFile.model_validate_json(store.read_small(path))
-    except ValidationError as error:
-        message = f"{path} in the store ({store.name}) does not say whose WAL lies there: {error.error_count()} errors"
-        troubles.append(Trouble(path, "ObjectDamaged", message, "Look at who else writes into the store."))
+        return archived_system(store, archive)
+    except TaskError as error:
+        if error.reason != "ObjectDamaged":
+            raise
+        troubles.append(Trouble(layout.system_object(archive), error.reason, error.message, error.remedy))
         return None
 
 

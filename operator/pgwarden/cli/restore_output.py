@@ -149,9 +149,7 @@ def show_request(request: RestoreRequest, *, as_json: bool) -> None:
         ("restored to", " ".join(filter(None, (status.restored_to, at(status.restored_time))))),
         ("report", f"ConfigMap {filed.config_map}" if filed is not None and filed.config_map else ""),
     ]
-    rows += [
-        ("check", f"{each.name}: {'passed' if each.passed else 'FAILED'}: {each.answer}") for each in status.checks
-    ]
+    rows += [("check", f"{each.name}: {each.verdict}: {each.answer}") for each in status.checks]
     rows += [("found", finding) for finding in status.findings]
     for name, value in rows:
         if value:

@@ -1,6 +1,7 @@
 """The advisory lock of physical backups: two operators, or an operator and a shell, do not take two at once.
 
-It is a session lock on the primary, polled: the connection that holds it does nothing else until the backup ends.
+It is a session lock on the primary, polled: the connection that holds it tells the server's time until the backup ends,
+and does nothing else.
 """
 
 from __future__ import annotations
@@ -25,8 +26,8 @@ NEVER_IDLE_TOO_LONG = {"idle_session_timeout": "0"}
 @contextmanager
 def backup_lock(
     address: DatabaseAddress, operation: str, check_stop: Callable[[], None], *, wait_seconds: float = WAIT_SECONDS
-) -> Iterator[None]:
-    """Holds the lock for the length of the block.
+) -> Iterator[Connection]:
+    """Holds the lock for the length of the block; gives the connection that holds it.
 
     Raises TaskError: AnotherBackupRuns (retryable), what connecting raises, and what `check_stop` raises.
     """
@@ -42,7 +43,7 @@ def backup_lock(
                     retryable=True,
                 )
             time.sleep(POLL_SECONDS)
-        yield
+        yield connection
 
 
 def _holder(connection: Connection) -> str:

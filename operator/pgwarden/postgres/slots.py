@@ -8,6 +8,7 @@ bytes), and from version 5 (PostgreSQL 17) at 178 whether the slot fails over wi
 
 from __future__ import annotations
 
+import os
 import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -22,6 +23,8 @@ MAGIC = 0x1051CA1
 HEADER = struct.Struct("=IIII")
 SLOT = struct.Struct("=64sII40x?64s")
 FAILOVER_SINCE, FAILOVER_AT = 5, 178
+LARGEST = 4096
+"""A state file has 200 bytes or so."""
 PERSISTENT = 0
 """Others go with the session that made them."""
 
@@ -55,8 +58,23 @@ def slots_in(pgdata: Path) -> list[Slot]:
     """The persistent slots of a server that does not run, by name; none where there is no such folder."""
     folder = pgdata / FOLDER
     files = sorted(folder.glob("*/state")) if folder.is_dir() else []
-    found = [(path.parent.name, path.read_bytes()) for path in files]
+    found = [(path.parent.name, beginning(path)) for path in files]
     return [slot for name, content in found if (slot := slot_of(name, content)) is not None]
+
+
+def beginning(path: Path) -> bytes:
+    """The first bytes of a file, empty where they cannot be had: a superuser may have put anything there, a pipe say,
+    and no restore waits for that."""
+    try:
+        file = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        return b""
+    try:
+        return os.read(file, LARGEST)
+    except OSError:
+        return b""
+    finally:
+        os.close(file)
 
 
 def slot_of(name: str, content: bytes) -> Slot | None:

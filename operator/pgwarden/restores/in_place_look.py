@@ -142,6 +142,8 @@ class Look:
         # Who has handed over knows where, whatever becomes of the workload.
         if seen.home is not None and not self.place.handed_over:
             self.status = with_place(self.status, **self.whereabouts(seen.home))
+        if self.place.claim:
+            self.status = self.status.model_copy(update={"target": f"{self.place.claim}, in place"})
         if self.several:
             self.status = self.status.model_copy(update={"steps": in_place_steps.of_several(self.status.steps)})
 

@@ -21,7 +21,13 @@ from pgwarden.jobs.task import Progress, shorten
 from pgwarden.restores.contract import RecoverReport, Resolved
 from pgwarden.restores.drills import given_up, in_words, is_drill, measured
 from pgwarden.restores.progress import DRILL_STEPS, STEPS, steps_of
-from pgwarden.restores.resource import NewInstance, ResolvedPoint, RestoreRequest, RestoreRequestStatus
+from pgwarden.restores.resource import (
+    NewInstance,
+    ResolvedPoint,
+    RestoreRequest,
+    RestoreRequestStatus,
+    RestoreTarget,
+)
 from pgwarden.restores.told import with_told
 
 WAIT_SECONDS = 10.0
@@ -91,8 +97,8 @@ def plan(request: RestoreRequest, observed: ObservedRestore, now: datetime) -> R
     if finished(request):
         return RestorePlan(status=request.status)
     decision = decide(request.status.attempts, observed.job, now=now)
-    status = with_resolved(request.status.model_copy(update={"attempts": decision.attempts}), observed.job)
-    status = with_told(status, observed.job)
+    known = {"attempts": decision.attempts, "target": target_in_short(request.spec.target)}
+    status = with_told(with_resolved(request.status.model_copy(update=known), observed.job), observed.job)
     if request.spec.cancel:
         return cancelled(request, status, observed)
     if status.restored_to is not None and not is_drill(request):
@@ -161,6 +167,11 @@ def start(
     begun = said(request, status, in_progress("Starting", message), WAIT_SECONDS)
     begun.attempt = decision.number
     return begun
+
+
+def target_in_short(target: RestoreTarget) -> str:
+    """What is restored into, in a word: the name of a new instance, else what kind of target it is."""
+    return target.new_instance.name if target.new_instance is not None else next(iter(target.to_json()), "")
 
 
 def with_resolved(status: RestoreRequestStatus, job: JobState) -> RestoreRequestStatus:

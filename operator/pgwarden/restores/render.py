@@ -188,9 +188,12 @@ def network_policy(request: RestoreRequest, around: Surroundings) -> Manifest:
 
 
 def store_port(store: BackupStore) -> int | None:
-    """The port of a bucket's server; None for other stores."""
-    s3 = store.spec.s3
-    return (urlsplit(s3.endpoint).port or (443 if s3.endpoint.startswith("https") else 80)) if s3 else None
+    """The port of a bucket's server, that of Google and Azure where none is named; None for other stores."""
+    bucket = store.spec.s3 or store.spec.gcs or store.spec.azure
+    if bucket is None:
+        return None
+    address = urlsplit(bucket.endpoint or "https://")
+    return address.port or (443 if address.scheme == "https" else 80)
 
 
 def instance(request: RestoreRequest, around: Surroundings) -> list[Manifest]:

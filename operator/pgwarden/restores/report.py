@@ -17,7 +17,7 @@ from pgwarden.api.conditions import READY, find, is_true
 from pgwarden.api.quantities import human_seconds
 from pgwarden.jobs.task import shorten
 from pgwarden.restores.follow_up import follow_ups
-from pgwarden.restores.resource import CheckOutcome, RecoveryPoint, RestoreRequest, Step
+from pgwarden.restores.resource import RecoveryPoint, RestoreRequest, Step
 
 MOST_BYTES = 65_536
 """A ConfigMap takes a MiB, and a Job's annotations a quarter of one, in which the text is written as JSON."""
@@ -58,7 +58,7 @@ def incident_report(request: RestoreRequest, origin: Origin) -> str:
         message=Paragraph(ready.message if ready is not None else ""),
         facts=facts(request, origin),
         steps=[(step.name, step.state, at(step.start_time), took(step), step.message) for step in status.steps],
-        checks=[(each.name, verdict(each), each.answer) for each in status.checks],
+        checks=[(each.name, each.verdict, each.answer) for each in status.checks],
         attempts=[(each.number, at(each.start_time), at(each.completion_time), each.reason, each.message)
                   for each in status.attempts],
         follow_ups=follow_ups(request),
@@ -141,11 +141,6 @@ def into(request: RestoreRequest) -> str:
     if in_place is not None:
         return f"the cluster's own server, in the place of {in_place.replaces} (system identifier and timeline)"
     return f"new instance {instance.name}" if instance is not None else "a scratch volume, as a drill"
-
-
-def verdict(check: CheckOutcome) -> str:
-    """How a check went, in a word."""
-    return "passed" if check.passed else "look at it" if check.advisory else "FAILED"
 
 
 def took(step: Step) -> str:

@@ -253,6 +253,11 @@ class CheckOutcome(Model):
     advisory: bool = False
     """Whether data that fail it are handed over all the same; what to do stands among the findings."""
 
+    @property
+    def verdict(self) -> str:
+        """How it went, in a word."""
+        return "passed" if self.passed else "look at it" if self.advisory else "FAILED"
+
 
 class FiledReport(Model):
     """Where the incident report stands."""
@@ -319,6 +324,8 @@ class RestoreRequestStatus(WorkStatus):
     """The steps in order."""
     step: Word = ""
     """The step that is worked on now."""
+    target: Annotated[str, Field(max_length=300)] = ""
+    """What is restored into, in short: the new instance, the claim of the server whose data are replaced, a drill."""
     backup_id: Word = ""
     """The backup that is restored."""
     location: Annotated[str, Field(max_length=1024)] = ""
@@ -376,7 +383,7 @@ class RestoreRequest(Resource):
         columns=(
             Column(name="Backup", path=".spec.source.backupRef.name"),
             Column(name="Restore Point", path=".status.resolved.target"),
-            Column(name="Target", path=".spec.target.newInstance.name"),
+            Column(name="Target", path=".status.target"),
             Column(name="Ready", path='.status.conditions[?(@.type=="Ready")].status'),
             Column(name="Step", path=".status.step"),
             Column(name="Progress", path=".status.progress.text"),

@@ -53,7 +53,7 @@ def test_a_drill_is_made_and_tells_how_long_a_restore_takes_and_what_is_lost(dri
     (owner,) = made["metadata"]["ownerReferences"]
     assert (owner["kind"], owner["name"]) == ("BackupPolicy", POLICY)
     assert {step["name"]: step["state"] for step in made["status"]["steps"]}["Amcheck"] == "Done"
-    # Databases, amcheck, checksums, and that of the policy.
+    # Databases, extensions, collations, amcheck, checksums, and that of the policy.
     assert made["status"]["checksPassed"] == 6
 
 

@@ -12,6 +12,7 @@ from pgwarden.backups.clock import ServerClock
 from pgwarden.backups.contract import BackupReport
 from pgwarden.jobs.files import StoreLocation
 from pgwarden.jobs.task import Result
+from pgwarden.postgres.connection import connect
 from tests.support.agent_process import PROGRAM
 from tests.support.backups import backup_task, envelope
 from tests.support.postgres import PostgresServer, postgres_server
@@ -40,8 +41,8 @@ def test_an_agent_whose_clock_is_an_hour_ahead_tells_the_servers_time(
 
 
 def test_a_server_that_does_not_answer_at_the_end_costs_no_backup() -> None:
-    with postgres_server(17) as server:
-        clock = ServerClock(server.address())
+    with postgres_server(17) as server, connect(server.address(), "test") as connection:
+        clock = ServerClock(connection)
         assert clock.started <= clock.now() <= datetime.now(UTC)
         server.stop("immediate")
         assert clock.started < clock.now() < clock.started + MINUTE

@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 from pgwarden.api.wal import format_lsn, parse_lsn
-from pgwarden.archiving.contract import SystemFile
 from pgwarden.backups.record import BackupRecord
 from pgwarden.catalogue.continuity import UNSETTLED, WORTH_WRITING
 from pgwarden.catalogue.contract import DAY, RetentionSettings, What
@@ -18,6 +17,7 @@ from pgwarden.jobs.errors import TaskError
 from pgwarden.jobs.files import ClaimLocation, StoreLocation
 from pgwarden.storage import layout
 from pgwarden.storage.archive import adopt_archives, succeed_archive
+from pgwarden.storage.archived_system import SystemFile
 from pgwarden.storage.catalogue_key import new_catalogue_key
 from pgwarden.storage.store import open_store
 from tests.support.agent_process import AgentProcess

@@ -44,10 +44,10 @@ def test_the_operator_cannot_write_the_spec_of_its_own_kinds() -> None:
     for kind in OWN_KINDS:
         for verb in ("update", "patch"):
             assert not allows(watched, verb, kind.INFO.plural, "pgwarden.dev")
-    # A policy's backups and drills are made, and their objects cleared away; nothing else of ours is.
-    for verb in ("create", "delete"):
-        may = [kind.INFO.kind for kind in OWN_KINDS if allows(watched, verb, kind.INFO.plural, "pgwarden.dev")]
-        assert may == ["DatabaseBackup", "RestoreRequest"]
+    # A policy's backups and drills are made, and their objects cleared away; new instances are made known.
+    mine = ["DatabaseBackup", "RestoreRequest"]
+    for verb, may in (("create", ["DatabaseCluster", *mine]), ("delete", mine)):
+        assert may == [kind.INFO.kind for kind in OWN_KINDS if allows(watched, verb, kind.INFO.plural, "pgwarden.dev")]
 
 
 def test_what_stops_workloads_is_a_part_of_its_own() -> None:

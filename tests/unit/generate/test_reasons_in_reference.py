@@ -34,7 +34,7 @@ OF_OTHERS = (
     "AlreadyExists BearerToken BlobNotFound CSafeLoader DisruptionTarget IfNotPresent InsufficientPrivilege"
     " InvalidRange KiB MiB NoSuchKey OperationalError PodScheduled ReadWriteMany ReadWriteOnce ReadWriteOncePod"
     " ScaledObject SuccessCriteriaMet"
-    " AnyRecord RecordOfSort ReportType ResourceModel WorkStatusType"
+    " AnyRecord RecordOfSort ReportType ResourceModel RestoreRequestStatus WorkStatusType"
 )
 NO_REASONS = set(f"{EVENTS_AND_ENDS} {KINDS} {STEPS_AND_STATES} {OF_OTHERS}".split())
 

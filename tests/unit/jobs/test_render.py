@@ -17,12 +17,14 @@ from pgwarden.jobs.task import Task
 from pgwarden.migrations.render import migrate
 from pgwarden.migrations.resource import DatabaseMigration
 from pgwarden.monitoring.render import manifests as monitor_manifests
-from pgwarden.restores.render import Identity, Surroundings, before_job, instance, restore
+from pgwarden.restores.render import Identity, Surroundings, before_job, instance, restore, store_port
 from pgwarden.stores.render import catalogue_key_secret, probe
 from pgwarden.stores.resource import BackupStore
 from tests.support.manifests import NONCE, Manifest, check, launch, task_of
 from tests.support.objects import (
+    Body,
     backup,
+    body,
     bucket_store,
     claim_store,
     cluster,
@@ -221,3 +223,24 @@ def test_a_restores_network_policy_lets_out_to_the_store_only() -> None:
     assert policy["spec"]["policyTypes"] == ["Ingress", "Egress"]
     ports = [port["port"] for rule in policy["spec"]["egress"] for port in rule["ports"]]
     assert sorted(ports) == [53, 53, 443]
+
+
+GOOGLE: Body = {"gcs": {"bucket": "backups"}}
+AZURE: Body = {"azure": {"account": "shop", "container": "backups"}}
+
+
+@pytest.mark.parametrize(
+    ("where", "port"),
+    [
+        ({"s3": {"endpoint": "http://minio:9000", "bucket": "backups"}}, 9000),
+        ({"s3": {"endpoint": "http://minio", "bucket": "backups"}}, 80),
+        (GOOGLE, 443),
+        ({"gcs": {"bucket": "backups", "endpoint": "http://gcs:4443"}}, 4443),
+        (AZURE, 443),
+        ({"azure": {"account": "shop", "container": "backups", "endpoint": "https://azurite:10000/shop"}}, 10000),
+        ({"claim": {"name": "backups"}}, None),
+    ],
+)
+def test_the_port_of_every_kind_of_store_is_the_one_that_is_open(where: Body, port: int | None) -> None:
+    store = BackupStore.of(body("BackupStore", "there", where))
+    assert store_port(store) == port

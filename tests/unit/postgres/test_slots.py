@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import struct
 from pathlib import Path
 
@@ -34,6 +35,16 @@ def test_a_slot_whose_file_tells_nothing_is_known_by_its_name(content: bytes) ->
 @pytest.mark.parametrize("persistence", [1, 2])
 def test_a_slot_that_was_not_meant_to_last_is_none(persistence: int) -> None:
     assert slot_of("feed", state("feed", persistence=persistence)) is None
+
+
+def test_what_is_no_file_keeps_nobody_waiting(tmp_path: Path) -> None:
+    folder = tmp_path / "pg_replslot"
+    for name in ("folder", "link", "pipe"):
+        (folder / name).mkdir(parents=True)
+    (folder / "folder" / "state").mkdir()
+    (folder / "link" / "state").symlink_to("/dev/zero")
+    os.mkfifo(folder / "pipe" / "state")
+    assert slots_in(tmp_path) == [Slot(name, readable=False) for name in ("folder", "link", "pipe")]
 
 
 def test_slots_are_read_from_their_folders(tmp_path: Path) -> None:

@@ -47,6 +47,10 @@ def test_nothing_is_touched_before_everything_is_known(
     assert (result.changes, result.mark, result.launch) == ([], None, None)
 
 
+def test_the_claim_stands_in_the_status_for_a_glance() -> None:
+    assert plan(in_place_request(), seen(), NOW).status.target == "data-operational-0, in place"
+
+
 def test_a_request_that_is_held_back_or_cancelled_before_it_began_touches_nothing() -> None:
     held = plan(in_place_request(suspend=True), seen(), NOW)
     assert (said(held.judgments)[1], held.changes, held.launch) == ("Suspended", [], None)

@@ -108,6 +108,11 @@ class Place:
     def replicas(self, plural: str, name: str) -> int:
         return int(self.server.objects[plural, name]["spec"]["replicas"])
 
+    async def starts(self) -> None:
+        """The server is scaled up, one look after it stands in the status that the data are in their place."""
+        await self.until("StartingServer")
+        await self.look()
+
     def comes_up(self) -> None:
         """The server's pod is ready."""
         found = self.server.objects["statefulsets", "operational"]
@@ -152,7 +157,7 @@ async def test_a_restore_goes_all_its_way(it: Place) -> None:
     it.finish("Recovered", RECOVERED)
     await it.until("HandingOver")
     it.finish("HandedOver", HANDED_OVER)
-    await it.until("StartingServer")
+    await it.starts()
     assert it.replicas("statefulsets", "operational") == 1
     assert it.replicas("deployments", "api") == 0
     it.comes_up()
@@ -290,7 +295,7 @@ async def test_old_data_are_deleted_beside_the_server_that_runs(it: Place) -> No
     it.finish("Recovered", RECOVERED)
     await it.until("HandingOver")
     it.finish("HandedOver", HANDED_OVER)
-    await it.until("StartingServer")
+    await it.starts()
     it.comes_up()
     await it.until("Completed")
     it.edit(discardOld=True)

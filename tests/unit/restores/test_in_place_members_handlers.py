@@ -84,12 +84,12 @@ async def test_members_on_one_node_are_looked_at_beside_the_servers_and_replaced
     await two.until("HandingOver")
     assert mounted(two.jobs[-1]) == {"agent": everywhere}
     two.finish("HandedOver", HANDED_OVER)
-    await two.until("StartingServer")
+    await two.starts()
     assert two.replicas("statefulsets", "operational") == 2
     two.comes_up()
     runs(two, 0, "node-1")
     runs(two, 1, "node-1", ready=False)
-    await two.until("StartingServer")
+    await two.starts()
     assert "container postgres of pod operational-1: CrashLoopBackOff" in two.said("Ready")[2]
     runs(two, 1, "node-1")
     await two.until("Completed")
@@ -138,7 +138,7 @@ async def test_old_data_are_deleted_where_each_member_runs(two: Place) -> None:
     two.finish("Recovered", RECOVERED)
     await two.until("HandingOver")
     two.finish("HandedOver", HANDED_OVER)
-    await two.until("StartingServer")
+    await two.starts()
     two.comes_up()
     for number in range(2):
         runs(two, number, f"node-{number}")

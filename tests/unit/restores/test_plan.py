@@ -20,6 +20,7 @@ from tests.support.objects import (
     STUCK,
     WORKING,
     attempt,
+    drill_request,
     ended_job,
     failure,
     job_state,
@@ -170,6 +171,13 @@ def test_where_the_job_begins_stands_in_the_status() -> None:
     after = restore_request(status=status, **TO_A_TIME)
     done = ObservedRestore(backup=None, job=ended_job(success(**REPORT), told=told))
     assert written(plan(after, done, NOW), after)["restoredTime"] == "2026-11-23T11:30:00Z"
+
+
+@pytest.mark.parametrize(
+    ("made", "short"), [(restore_request(), "rescued"), (drill_request(), "drill")], ids=["new instance", "drill"]
+)
+def test_the_target_stands_in_the_status_for_a_glance(made: RestoreRequest, short: str) -> None:
+    assert written(plan(made, seen(), NOW), made)["target"] == short
 
 
 def test_a_target_needs_no_backup_to_begin() -> None:
