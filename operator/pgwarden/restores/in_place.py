@@ -4,8 +4,9 @@ Each look does one thing: it changes workloads, or marks the claim, or starts a 
 read from the cluster: the mark on the claim says that it has begun, the record on each workload what that was, the Jobs
 and the volume behind them the rest. So whoever looks next goes on, whatever was lost in between:
 
-    preflight -> mark the claim -> stop the services -> stop the server -> restore beside the old data
-      -> hand over -> start the server -> archive its timeline -> start the services -> finished
+    preflight -> mark the claim -> stop the services -> see that nobody is connected -> stop the server
+      -> restore beside the old data -> hand over -> start the server -> archive its timeline -> start the services
+      -> finished
     any failure, or spec.cancel, before the hand-over:
       -> put the old data back -> start the server -> start the services -> put back
 """
@@ -23,7 +24,7 @@ from pgwarden.jobs.plan import REPORT_UNREADABLE, report_of, told, with_progress
 from pgwarden.jobs.state import JobPhase
 from pgwarden.restores import going_on, in_place_steps
 from pgwarden.restores.contract import RecoverReport
-from pgwarden.restores.in_place_back import PuttingBack
+from pgwarden.restores.in_place_connections import SeeingConnections
 from pgwarden.restores.in_place_look import (
     SOON_SECONDS,
     WAIT_SECONDS,
@@ -52,7 +53,7 @@ def at_rest(request: RestoreRequest) -> bool:
     return finished(request) and not (request.spec.discard_old and place.handed_over and place.old_data)
 
 
-class Restoration(PuttingBack):
+class Restoration(SeeingConnections):
     """One look at one request."""
 
     def plan(self) -> InPlacePlan:
@@ -117,7 +118,7 @@ class Restoration(PuttingBack):
 
     def work(self) -> InPlacePlan:
         """Everything from the first service that stops to the data in their place."""
-        stopping = self.stop_services() or self.stop_server()
+        stopping = self.stop_services() or self.see_connections() or self.stop_server()
         if stopping is not None:
             return stopping
         decision = self.decide(Stage.RESTORE)

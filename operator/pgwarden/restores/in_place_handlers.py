@@ -32,6 +32,7 @@ from pgwarden.kube.types import (
 )
 from pgwarden.kube.work import REFUSED_RETRY_SECONDS, apply, create_or_adopt, observe_job, refuse
 from pgwarden.policies.resource import BackupPolicy
+from pgwarden.restores.connections_render import connections_job
 from pgwarden.restores.fence import Home, fence, home, owned, pods_on_claim, scaled_by
 from pgwarden.restores.filing import concludes
 from pgwarden.restores.going_on import archiving_of, fulls_since
@@ -271,6 +272,8 @@ class InPlaceRestorer:
         if stage is Stage.RESTORE and around is not None:
             made = long_job(request, agents, around, server, name=name, attempt=attempt, nonce=nonce)
             return [before_long_job(request, around), made]
+        if stage is Stage.CONNECTIONS and sources.cluster is not None:
+            return [connections_job(request, agents, sources.cluster, name=name, attempt=attempt, nonce=nonce)]
         return [short_job(request, agents, server, stage, name=name, attempt=attempt, nonce=nonce)]
 
 

@@ -31,6 +31,7 @@ class Stage(StrEnum):
     """The Jobs of a restore in place; each stage may take several attempts."""
 
     PREFLIGHT = "preflight"
+    CONNECTIONS = "connections"
     RESTORE = "restore"
     HAND_OVER = "hand_over"
     PUT_BACK = "put_back"

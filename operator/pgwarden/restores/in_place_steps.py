@@ -12,6 +12,7 @@ from pgwarden.restores.resource import Step, StepState
 
 PREFLIGHT = "Preflight"
 STOP_SERVICES = "StopServices"
+CONNECTIONS = "Connections"
 STOP_SERVER = "StopServer"
 HAND_OVER = "HandOver"
 START_SERVER = "StartServer"
@@ -33,7 +34,17 @@ JOB_STEPS = (
     "Configure",
 )
 """What the long Job does, by the names that its containers give it."""
-STEPS = (PREFLIGHT, STOP_SERVICES, STOP_SERVER, *JOB_STEPS, HAND_OVER, START_SERVER, ARCHIVE_TIMELINE, START_SERVICES)
+STEPS = (
+    PREFLIGHT,
+    STOP_SERVICES,
+    CONNECTIONS,
+    STOP_SERVER,
+    *JOB_STEPS,
+    HAND_OVER,
+    START_SERVER,
+    ARCHIVE_TIMELINE,
+    START_SERVICES,
+)
 
 
 def steps_at(before: Sequence[Step], current: str, now: datetime, *, message: str = "") -> list[Step]:

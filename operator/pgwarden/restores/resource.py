@@ -114,6 +114,11 @@ class InPlace(Model):
     another one, so that the same request applied again replaces nothing."""
     stop: Annotated[list[Dependent], Field(max_length=32)] = Field(default_factory=list)
     """Workloads to stop meanwhile, beside dependentServices of the DatabaseCluster."""
+    connections_timeout_seconds: Annotated[int, Field(ge=0, le=3600)] = 60
+    """How long connections may remain once these have stopped. Whoever still has one then is named, and the restore
+    ends with everything as it was."""
+    disconnect: bool = False
+    """Nobody is asked who is still connected: all connections end with the server."""
 
 
 class RestoreTarget(Model):
@@ -281,6 +286,8 @@ class InPlaceStatus(Model):
     """The data directory, as the server's container sees it."""
     preflight: Attempts = Field(default_factory=list)
     """Jobs that looked whether the restore can succeed, before anything stopped."""
+    connections: Attempts = Field(default_factory=list)
+    """Jobs that waited until nobody was connected any more, before the server stopped."""
     hand_over: Attempts = Field(default_factory=list)
     """Jobs that put the restored data in the place of the old ones."""
     put_back: Attempts = Field(default_factory=list)
@@ -307,7 +314,7 @@ class RestoreRequestStatus(WorkStatus):
     steps: Annotated[
         list[Step],
         Field(
-            max_length=24, json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]}
+            max_length=32, json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]}
         ),
     ] = Field(default_factory=list)
     """The steps in order."""
