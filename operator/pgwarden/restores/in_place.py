@@ -34,6 +34,7 @@ from pgwarden.restores.in_place_look import (
     place_of,
     with_place,
 )
+from pgwarden.restores.inspecting import INSPECTING, open_copy
 from pgwarden.restores.plan import finished, restored_time, with_resolved
 from pgwarden.restores.resource import RestoreRequest, RestoreRequestStatus, Step, StepState
 from pgwarden.restores.stopping import Change, start, stop
@@ -131,6 +132,8 @@ class Restoration(SeeingConnections):
                 return self.failed(decision.reason, decision.message)
             if decision.verdict != Verdict.SUCCEEDED:
                 self.status = with_progress(self.status, self.seen.progress, self.now)
+                if looked_at := open_copy(self.request, self.status, job):
+                    return self.said(in_progress(INSPECTING, looked_at), WAIT_SECONDS)
                 return self.pursue(Stage.RESTORE, decision, reason="Restoring", what="restores beside the old data")
             report = report_of(RecoverReport, decision.result)
             if report is None:

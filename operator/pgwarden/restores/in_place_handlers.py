@@ -49,6 +49,7 @@ from pgwarden.restores.in_place_look import (
 )
 from pgwarden.restores.in_place_render import Agents, Server, before_long_job, long_job, preflight_job, short_job
 from pgwarden.restores.in_place_steps import handed_over_at
+from pgwarden.restores.inspect_handlers import pass_word
 from pgwarden.restores.render import Surroundings
 from pgwarden.restores.resource import RestoreRequest
 from pgwarden.restores.stopping import Workload, may_stop
@@ -102,6 +103,7 @@ class InPlaceRestorer:
         try:
             await self.change(key.namespace, scene, planned, uid)
             again = await self.launch(body, request, sources, scene, planned)
+            await pass_word(context, request, jobs[Stage.RESTORE])
         except KubeError as error:
             # Somebody changed what was looked at meanwhile: look again.
             if error.status == 409 and error.reason == "Conflict":

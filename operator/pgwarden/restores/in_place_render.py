@@ -24,6 +24,7 @@ from pgwarden.restores.contract import SHARED, RecoverTask, RestoreTask, SQLChec
 from pgwarden.restores.fence import Home
 from pgwarden.restores.in_place_contract import Action, InPlaceTask
 from pgwarden.restores.in_place_look import Stage
+from pgwarden.restores.inspecting import inspect_seconds, word_mounts, word_volumes
 from pgwarden.restores.render import (
     SCRATCH_MOUNT,
     SERVER_RESOURCES,
@@ -168,6 +169,7 @@ def long_job(
         pgdata=first.pgdata,
         checks=[SQLCheck.model_validate(check.model_dump()) for check in request.spec.checks],
         replaces=first.replaces,
+        inspect_seconds=inspect_seconds(request),
     )
     data_mount = {"name": "data", "mountPath": server.home.mount_path}
     fetch_mounts = mounts(around.store, identity=identity, read_only=True, catalogue_key=True)
@@ -181,6 +183,7 @@ def long_job(
                 data_volume(server),
                 {"name": "scratch", "emptyDir": {}},
                 {"name": "shared-memory", "emptyDir": {"medium": "Memory"}},
+                *word_volumes(request),
                 *volumes(around.store, identity=identity, read_only=True, catalogue_key=True),
             ),
             more={
@@ -191,7 +194,7 @@ def long_job(
                 "server_resources": server.own.get("resources") or SERVER_RESOURCES,
                 "server_mounts": [data_mount, SCRATCH_MOUNT, TEMPORARY_MOUNT, SHARED_MEMORY_MOUNT],
                 "restore_mounts": [*COMMON_MOUNTS, data_mount, SCRATCH_MOUNT, *fetch_mounts],
-                "recover_mounts": [*COMMON_MOUNTS, data_mount, SCRATCH_MOUNT, *store_mounts],
+                "recover_mounts": [*COMMON_MOUNTS, data_mount, SCRATCH_MOUNT, *word_mounts(request), *store_mounts],
                 "recover_task_file": "/pgwarden/task/recover.json",
             },
             **common(request, agents, server, name),

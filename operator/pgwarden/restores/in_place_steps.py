@@ -7,7 +7,7 @@ from datetime import datetime
 
 from pgwarden.jobs.state import JobPhase, JobState
 from pgwarden.jobs.task import Progress, shorten
-from pgwarden.restores.progress import completed, step_report
+from pgwarden.restores.progress import INSPECT, completed, step_report
 from pgwarden.restores.resource import Step, StepState
 
 PREFLIGHT = "Preflight"
@@ -28,6 +28,7 @@ JOB_STEPS = (
     "Combine",
     "MakeHarmless",
     "Recover",
+    INSPECT,
     "Check",
     "ShutDown",
     "VerifyFiles",

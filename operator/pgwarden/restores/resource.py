@@ -132,6 +132,13 @@ class RestoreTarget(Model):
     """The cluster's own server, in the place of the data it has."""
 
 
+class Inspection(Model):
+    """The recovered copy waits, open for reading only, until somebody who has looked at it says to go on."""
+
+    time_limit_seconds: Annotated[int, Field(ge=60, le=604800)] = 14400
+    """How long it waits. After that the restore fails, as if it had been cancelled."""
+
+
 class RestoreCheck(Model):
     """A question the restored data must answer before the restore counts as done."""
 
@@ -186,6 +193,8 @@ class RestoreRequestSpec(Model):
         ),
     ] = Field(default_factory=list)
     """Questions the restored data must answer."""
+    inspect: Inspection | None = None
+    """Opens the recovered copy to be looked at before the restore goes on; without it the restore goes on by itself."""
     requested_by: Annotated[str, Field(max_length=253)] = ""
     """Who asked for it; stands in the report."""
     job_template: JobTemplate = Field(default_factory=JobTemplate)
@@ -195,6 +204,8 @@ class RestoreRequestSpec(Model):
     cancel: bool = False
     """Ends the restore; a finished one stays as it is. What was made for a new instance is left and named; in place the
     old data are put back, unless the restored ones have taken their place already."""
+    proceed: bool = False
+    """A copy that is looked at (inspect) is the right one: the restore goes on."""
     discard_old: bool = False
     """Deletes the old data that a finished restore in place has kept."""
 
@@ -403,11 +414,18 @@ class RestoreRequest(Resource):
                     " && (!has(self.identity) || self.identity == oldSelf.identity)"
                     " && has(self.checks) == has(oldSelf.checks)"
                     " && (!has(self.checks) || self.checks == oldSelf.checks)"
+                    " && has(self.inspect) == has(oldSelf.inspect)"
+                    " && (!has(self.inspect) || self.inspect == oldSelf.inspect)"
                     " && self.requestedBy == oldSelf.requestedBy && self.jobTemplate == oldSelf.jobTemplate",
-                    "a RestoreRequest describes one restore and cannot be changed, but for suspend, cancel and"
-                    " discardOld; make a new one instead",
+                    "a RestoreRequest describes one restore and cannot be changed, but for suspend, cancel,"
+                    " proceed and discardOld; make a new one instead",
                 ),
                 ("!oldSelf.cancel || self.cancel", "cancel cannot be taken back; make a new RestoreRequest instead"),
+                ("!oldSelf.proceed || self.proceed", "proceed cannot be taken back; cancel the restore instead"),
+                (
+                    "!has(self.inspect) || has(self.target.newInstance) || has(self.target.inPlace)",
+                    "inspect is for a new instance or a restore in place: nobody looks at a drill",
+                ),
             )
         ),
     ]
