@@ -210,7 +210,13 @@ class RestorePod:
 
     def psql(self, query: str) -> subprocess.CompletedProcess[str]:
         """What a person gets who looks at the copy, in the server's container, by the line that they are told."""
-        command: list[str | Path] = ["sh", self.shared / PSQL_SCRIPT, "--no-align", "--tuples-only", f"--command={query}"]
+        command: list[str | Path] = [
+            "sh",
+            self.shared / PSQL_SCRIPT,
+            "--no-align",
+            "--tuples-only",
+            f"--command={query}",
+        ]
         return subprocess.run(
             as_server_user(command),
             env={"PATH": f"{bin_dir(self.major)}:/usr/bin:/bin"},

@@ -74,6 +74,12 @@ class Restoration(SeeingConnections):
         if not self.seen.token:
             message = "the DatabaseCluster has not been seen yet, so nobody knows what would be replaced"
             return self.said(in_progress("ClusterNotObserved", message), WAIT_SECONDS)
+        if self.seen.abandoned:
+            message = (
+                f"it waits until what another RestoreRequest (UID {self.seen.marked_by}), which was deleted on the way,"
+                " had stopped is put back: the condition RestoresConcluded of the DatabaseCluster tells"
+            )
+            return self.said(in_progress("Queued", message), WAIT_SECONDS)
         refusal = self.seen.refusal or self.wrong_token() or self.taken()
         if refusal is not None:
             return self.said(stalled(refusal.reason, refusal.message), None)
@@ -113,7 +119,7 @@ class Restoration(SeeingConnections):
         claim = self.place.claim
         message = (
             f"another RestoreRequest (UID {self.seen.marked_by}) works on claim {claim}. Wait for its end, then make a"
-            " new RestoreRequest. If it was deleted on the way, docs/restore-in-place.md says how to put its work back"
+            " new RestoreRequest"
         )
         return Obstacle("RestoreRunning", message)
 

@@ -32,6 +32,7 @@ from pgwarden.kube.types import (
 )
 from pgwarden.kube.work import REFUSED_RETRY_SECONDS, apply, create_or_adopt, observe_job, refuse
 from pgwarden.policies.resource import BackupPolicy
+from pgwarden.restores.claim_note import NOTE, note
 from pgwarden.restores.connections_render import connections_job
 from pgwarden.restores.fence import Home, fence, home, owned, pods_on_claim, scaled_by
 from pgwarden.restores.filing import concludes
@@ -95,13 +96,13 @@ class InPlaceRestorer:
 
     async def reconcile(self, key: Key, body: Body, request: RestoreRequest, sources: Sources) -> float | None:
         """One look at a request that is not at rest; seconds after which to look again."""
-        context, uid = self.context, request.metadata.uid
+        context = self.context
         scene = await self.look(request, sources, key.namespace)
         jobs = {stage: await self.job(request, stage, key.namespace) for stage in Stage}
         seen = self.observed(key, request, sources, scene, jobs)
         planned = plan(request, seen, context.clock())
         try:
-            await self.change(key.namespace, scene, planned, uid)
+            await self.change(request, scene, planned)
             again = await self.launch(body, request, sources, scene, planned)
             await pass_word(context, request, jobs[Stage.RESTORE])
         except KubeError as error:
@@ -139,6 +140,7 @@ class InPlaceRestorer:
             busy=no_room(self.context, Operation.IN_PLACE, system, uid),
             home=scene.server.home if scene.server is not None else None,
             marked_by=mark_of(scene.claim),
+            abandoned=self.abandoned(mark_of(scene.claim), key.namespace),
             server=server,
             services=scene.services,
             strangers=others,
@@ -150,6 +152,11 @@ class InPlaceRestorer:
             archiving=archiving_of(policies),
             fulls=fulls_since(handed_over_at(request.status.steps), policies, backups),
         )
+
+    def abandoned(self, marked_by: str, namespace: str) -> bool:
+        """Whether a claim is marked by a request that is gone. Whoever puts its work back makes sure of that."""
+        requests = self.context.cache.bodies("RestoreRequest", namespace)
+        return bool(marked_by) and not any(each["metadata"]["uid"] == marked_by for each in requests)
 
     async def look(self, request: RestoreRequest, sources: Sources, namespace: str) -> Scene:
         """The server, its claim and the pods on it, the services, and what forbids to stop them."""
@@ -220,17 +227,18 @@ class InPlaceRestorer:
         name = attempts[-1].job if attempts else stage_job(request, stage, 1)
         return await observe_job(self.context, namespace, name, recorded=bool(attempts))
 
-    async def change(self, namespace: str, scene: Scene, planned: InPlacePlan, uid: str) -> None:
+    async def change(self, request: RestoreRequest, scene: Scene, planned: InPlacePlan) -> None:
         """Patches workloads and the claim, each on the version that was looked at. Raises KubeError."""
-        client = self.context.client
+        client, of = self.context.client, request.metadata
         for change in planned.changes:
             workload = change.workload
             await client.merge(TYPES[workload.kind], workload.namespace, workload.name, change.patch)
         if planned.mark is not None and scene.claim is not None:
             metadata = scene.claim["metadata"]
-            annotations = {MARK: uid if planned.mark else None}
+            mark = {MARK: of.uid, NOTE: note(f"{of.namespace}/{of.name}", scene.services)}
+            annotations = mark if planned.mark else dict.fromkeys(mark)
             patch = {"metadata": {"resourceVersion": metadata["resourceVersion"], "annotations": annotations}}
-            await client.merge(CLAIMS, namespace, metadata["name"], patch)
+            await client.merge(CLAIMS, of.namespace, metadata["name"], patch)
 
     async def launch(
         self, body: Body, request: RestoreRequest, sources: Sources, scene: Scene, planned: InPlacePlan

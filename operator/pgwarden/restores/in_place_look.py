@@ -53,6 +53,8 @@ class ObservedInPlace:
     home: Home | None = None
     marked_by: str = ""
     """UID of the RestoreRequest that works on the claim, as the claim says; empty when none does."""
+    abandoned: bool = False
+    """Whether that one was deleted on the way; what it had stopped is put back before anything else begins."""
     server: Workload | None = None
     services: Sequence[Workload] = ()
     strangers: Sequence[str] = ()

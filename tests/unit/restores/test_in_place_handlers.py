@@ -16,6 +16,7 @@ from pgwarden.jobs.task import TASK_ANNOTATION, Outcome, Result
 from pgwarden.kube.cache import JOB_NAME_LABEL
 from pgwarden.kube.context import OperatorContext
 from pgwarden.kube.key import Key
+from pgwarden.restores.claim_note import NOTE
 from pgwarden.restores.handlers import RestoreController
 from pgwarden.restores.in_place_handlers import MARK
 from pgwarden.restores.resource import RestoreRequest
@@ -150,7 +151,9 @@ async def begun(it: Place) -> None:
 async def test_a_restore_goes_all_its_way(it: Place) -> None:
     await begun(it)
     assert it.replicas("statefulsets", "operational") == it.replicas("deployments", "api") == 0
-    assert it.server.objects["persistentvolumeclaims", CLAIM]["metadata"]["annotations"] == {MARK: UID}
+    marked = it.server.objects["persistentvolumeclaims", CLAIM]["metadata"]["annotations"]
+    assert marked[MARK] == UID
+    assert f"{NAMESPACE}/rescue" in marked[NOTE]
     assert ("networkpolicies" in {plural for plural, _ in it.server.objects}) is True
     it.finish("Recovered", RECOVERED)
     await it.until("HandingOver")
