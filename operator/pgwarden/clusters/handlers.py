@@ -122,8 +122,8 @@ class ClusterController:
         return [other for other in others if other != key and self.server(other) == server]
 
     def dependents(self, changed: Key) -> list[Key]:
-        """Whoever leads to the same server as a changed DatabaseCluster, or was a duplicate, perhaps of this one; and those
-        whose data a RestoreRequest may have been replacing that is gone."""
+        """Whoever leads to the same server as a changed DatabaseCluster, or was a duplicate, perhaps of this one; and
+        those whose data a RestoreRequest may have been replacing that is gone."""
         if changed.kind != "DatabaseCluster":
             return self.restores.requests_changed(changed)
         same = self.of_same_server(changed, self.server(changed))

@@ -18,8 +18,8 @@ from pgwarden.restores.contract import CheckResult, RecoverReport, RecoverTask, 
 from pgwarden.restores.durable import sync_path, write_durably
 from pgwarden.restores.in_place_volume import InPlaceVolume, volume_of
 from pgwarden.restores.inspection import Inspection, inspect
-from pgwarden.restores.lost_slots import lost_slots
 from pgwarden.restores.looking import OpenCopy
+from pgwarden.restores.lost_slots import lost_slots
 from pgwarden.restores.progress import AMCHECK, INSPECT
 from pgwarden.restores.recovery import (
     RecoveryEnd,
