@@ -18,6 +18,7 @@ from pgwarden.migrations.handlers import MigrationController
 from pgwarden.monitoring.board import ObservationBoard
 from pgwarden.monitoring.handlers import MonitorKeeper
 from pgwarden.policies.handlers import PolicyController
+from pgwarden.restores.abandoned_handlers import AbandonedRestores
 from pgwarden.restores.handlers import RestoreController
 from pgwarden.stores.handlers import StoreController
 
@@ -26,7 +27,7 @@ def assemble(context: OperatorContext) -> tuple[list[Controller], list[Backgroun
     """All controllers, and what works beside them."""
     board, archivers = ObservationBoard(), ArchiverBoard()
     controllers: list[Controller] = [
-        ClusterController(context, board),
+        ClusterController(context, board, AbandonedRestores(context)),
         StoreController(context),
         MigrationController(context),
         BackupController(context),

@@ -26,7 +26,15 @@ import psycopg
 
 from pgwarden.jobs.files import StoreLocation
 from pgwarden.jobs.task import ObjectRef, Payload, Result, Task
-from pgwarden.restores.contract import DrillTask, MemberVolume, RecoverTask, RestoreTask, SQLCheck, TargetPoint
+from pgwarden.restores.contract import (
+    PSQL_SCRIPT,
+    DrillTask,
+    MemberVolume,
+    RecoverTask,
+    RestoreTask,
+    SQLCheck,
+    TargetPoint,
+)
 from pgwarden.restores.in_place_contract import Action, InPlaceTask
 from pgwarden.restores.paths import InPlacePaths, RestorePaths
 
@@ -160,6 +168,8 @@ class RestorePod:
     """How long either side of the pod may be silent; tests of that do not wait for the real minute."""
     replaces: str = ""
     """In place: the restore token of what lies on the volume."""
+    inspect_seconds: int | None = None
+    """For how long the copy is held open to be looked at."""
     standbys: Sequence[MemberVolume] = ()
     """In place: the volumes of the other members."""
     agent_major: int | None = None
@@ -230,8 +240,32 @@ class RestorePod:
                 drill=self.drill,
                 server_start_timeout_seconds=self.timeout_seconds,
                 replaces=self.replaces,
+                inspect_seconds=self.inspect_seconds,
+                proceed_file=str(self.folder / "proceed"),
                 standbys=list(self.standbys),
             ),
+        )
+
+    def say_proceed(self) -> None:
+        """What an annotation of the pod comes to."""
+        (self.folder / "proceed").write_text("true")
+
+    def psql(self, query: str) -> subprocess.CompletedProcess[str]:
+        """What a person gets who looks at the copy, in the server's container, by the line that they are told."""
+        command: list[str | Path] = [
+            "sh",
+            self.shared / PSQL_SCRIPT,
+            "--no-align",
+            "--tuples-only",
+            f"--command={query}",
+        ]
+        return subprocess.run(
+            as_server_user(command),
+            env={"PATH": f"{bin_dir(self.major)}:/usr/bin:/bin"},
+            capture_output=True,
+            text=True,
+            cwd="/",
+            check=False,
         )
 
     def start_server(self, path: str | None = None, shell: Sequence[str] = ("sh",)) -> Container:

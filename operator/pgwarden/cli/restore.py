@@ -1,4 +1,4 @@
-"""`pgwarden restore points|list|show|report|drill|discard-old`: what can be recovered, restores, reports, drills."""
+"""`pgwarden restore points|list|show|report|drill|proceed|cancel|discard-old`: what can be recovered, and restores."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from pgwarden.jobs.errors import TaskError
 app = typer.Typer(
     add_completion=False,
     no_args_is_help=True,
-    help="Shows what can be recovered and what became of restores; makes drills.",
+    help="Shows what can be recovered and what became of restores, tells them to go on or to stop; makes drills.",
 )
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
@@ -95,6 +95,36 @@ def drill(
     request = restore_drill.drill_now(namespace, wish, timeout, wait=wait, tell=tell)
     good = restore_drill.show_outcome(request, as_json=json, ended=wait)
     if wait and not good:
+        raise typer.Exit(FAILED)
+
+
+@app.command()
+def proceed(
+    name: Annotated[str, typer.Argument(help="RestoreRequest whose copy was looked at.")],
+    namespace: Namespace = None,
+    timeout: Annotated[float, typer.Option(help="Seconds to wait.")] = 300,
+) -> None:
+    """Has a restore go on whose recovered copy waits to be looked at; ends with 1 when it fails instead."""
+    from pgwarden.cli import restore_decide
+
+    goes_on, said = restore_decide.proceed(namespace, name, timeout)
+    print(said)
+    if not goes_on:
+        raise typer.Exit(FAILED)
+
+
+@app.command()
+def cancel(
+    name: Name,
+    namespace: Namespace = None,
+    timeout: Annotated[float, typer.Option(help="Seconds to wait.")] = 3600,
+) -> None:
+    """Ends a restore, and waits until what it replaces is as it was; ends with 1 when it was too late for that."""
+    from pgwarden.cli import restore_decide
+
+    cancelled, said = restore_decide.cancel(namespace, name, timeout)
+    print(said)
+    if not cancelled:
         raise typer.Exit(FAILED)
 
 

@@ -34,6 +34,20 @@ class Obstacle:
     message: str
 
 
+@dataclass(frozen=True)
+class AbandonedRestore:
+    """What becomes of a restore in place whose RestoreRequest was deleted on the way."""
+
+    message: str
+    """Empty where there is none."""
+    concluded: bool = False
+    """Whether nothing is left of it."""
+    stuck: bool = False
+    """Whether putting back failed; it is tried again."""
+    handed_over: bool = False
+    """Whether the restored data were in their place already."""
+
+
 def archive_identity(cluster: DatabaseCluster, store: str) -> ArchiveIdentity:
     """Whose the archive of the cluster in the BackupStore of that name is."""
     metadata = cluster.metadata

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Protocol
 
 from pgwarden.api.conditions import Truth
 from pgwarden.archiving.contract import slot_name
-from pgwarden.clusters.access import Role, server_of, wanted
+from pgwarden.clusters.access import AbandonedRestore, Role, server_of, wanted
 from pgwarden.clusters.plan import DUPLICATE_OF, ObservedCluster, plan
 from pgwarden.clusters.resource import DatabaseCluster
+from pgwarden.kube.cache import Body
 from pgwarden.kube.context import OperatorContext
 from pgwarden.kube.dependents import named
 from pgwarden.kube.key import Key
@@ -23,14 +25,29 @@ STALE_INTERVALS = 6
 LEAST_STALE_SECONDS = 60.0
 
 
+class Restores(Protocol):
+    """Looks after what restores have left whose RestoreRequests were deleted on the way."""
+
+    async def look(
+        self, key: Key, body: Body, cluster: DatabaseCluster
+    ) -> tuple[AbandonedRestore | None, float | None]:
+        """What there is to say of it, and seconds after which to look again. Raises KubeError."""
+        ...
+
+    def requests_changed(self, changed: Key) -> list[Key]:
+        """DatabaseClusters that want to be looked at because a RestoreRequest changed or went."""
+        ...
+
+
 class ClusterController:
     """Looks at DatabaseClusters."""
 
     type = DATABASE_CLUSTERS
 
-    def __init__(self, context: OperatorContext, board: ObservationBoard) -> None:
+    def __init__(self, context: OperatorContext, board: ObservationBoard, restores: Restores) -> None:
         self.context = context
         self.board = board
+        self.restores = restores
         self.duplicates: set[Key] = set()
         """Those last judged to be duplicates."""
         self.servers: dict[Key, str] = {}
@@ -50,6 +67,7 @@ class ClusterController:
         server = self.server(key)
         self.notice(key, server)
         stale_after = max(LEAST_STALE_SECONDS, STALE_INTERVALS * context.config.monitor_interval)
+        abandoned, restores_after = await self.restores.look(key, body, cluster)
         observed = ObservedCluster(
             missing=absent,
             observation=observation,
@@ -57,6 +75,7 @@ class ClusterController:
             stale_after_seconds=stale_after,
             twins=self.twins(key, server),
             slots=self.slots(key),
+            abandoned=abandoned,
         )
         result = plan(cluster, observed, context.clock())
         if any(each.type == DUPLICATE_OF and each.status == Truth.TRUE for each in result.judgments):
@@ -64,7 +83,8 @@ class ClusterController:
         else:
             self.duplicates.discard(key)
         # A monitor that has fallen silent wakes nobody.
-        result.again_after = SECRETS_RETRY_SECONDS if absent else stale_after
+        seconds = SECRETS_RETRY_SECONDS if absent else stale_after
+        result.again_after = min(seconds, restores_after) if restores_after is not None else seconds
         return await apply(context, self.type, body, cluster.status, result)
 
     def notice(self, key: Key, server: str) -> None:
@@ -102,9 +122,10 @@ class ClusterController:
         return [other for other in others if other != key and self.server(other) == server]
 
     def dependents(self, changed: Key) -> list[Key]:
-        """Whoever leads to the same server as a changed DatabaseCluster, or was a duplicate, perhaps of this one."""
+        """Whoever leads to the same server as a changed DatabaseCluster, or was a duplicate, perhaps of this one; and
+        those whose data a RestoreRequest may have been replacing that is gone."""
         if changed.kind != "DatabaseCluster":
-            return []
+            return self.restores.requests_changed(changed)
         same = self.of_same_server(changed, self.server(changed))
         return [*same, *(self.duplicates - {changed} - set(same))]
 

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 
 from pgwarden.api.conditions import Judgment, Truth, find, in_progress, judge, ready, stalled
 from pgwarden.api.quantities import human_bytes, rounded
+from pgwarden.clusters.access import AbandonedRestore
 from pgwarden.clusters.resource import (
     DatabaseCluster,
     DatabaseClusterStatus,
@@ -22,6 +23,7 @@ from pgwarden.monitoring.contract import ClusterObservation, EndpointObservation
 REACHABLE = "Reachable"
 DUPLICATE_OF = "DuplicateOf"
 SLOTS_IN_USE = "SlotsInUse"
+RESTORES_CONCLUDED = "RestoresConcluded"
 KEPT_DATABASES = 128
 MOST_COMMANDS = 5
 """In one message, which ends at 4,096 characters, and a host's name may have 253."""
@@ -42,6 +44,8 @@ class ObservedCluster:
     """(creation time, name) of other DatabaseClusters with the same system identifier, in any namespace."""
     slots: Collection[str] = ()
     """Replication slots of the archivers that BackupPolicies want."""
+    abandoned: AbandonedRestore | None = None
+    """Of a restore that nobody asks for any more; None when nobody has looked."""
 
 
 def plan(cluster: DatabaseCluster, observed: ObservedCluster, now: datetime) -> Plan:
@@ -63,6 +67,7 @@ def plan(cluster: DatabaseCluster, observed: ObservedCluster, now: datetime) -> 
     if duplicate.status == Truth.TRUE:
         judgments = [*stalled(duplicate.reason, duplicate.message), *(j for j in judgments if j.type == REACHABLE)]
     judgments.append(duplicate)
+    judgments += restores_concluded(cluster, observed.abandoned)
     return Plan(status=status, judgments=judgments, notices=notices(cluster, judgments))
 
 
@@ -140,6 +145,19 @@ def slots_in_use(cluster: DatabaseCluster, seen: ClusterObservation, wanted: Col
     return [judge(SLOTS_IN_USE, False, "OrphanedSlot", message)]
 
 
+def restores_concluded(cluster: DatabaseCluster, left: AbandonedRestore | None) -> list[Judgment]:
+    """The condition RestoresConcluded: said from the first restore on whose RestoreRequest was deleted on the way."""
+    if left is None:
+        return []
+    if not left.concluded:
+        return [judge(RESTORES_CONCLUDED, False, "PutBackFailed" if left.stuck else "PuttingBack", left.message)]
+    said = find(cluster.status.conditions, RESTORES_CONCLUDED)
+    if not left.message and (said is None or said.status == Truth.TRUE):
+        return []
+    message = left.message or "what a RestoreRequest that was deleted on the way had stopped is started again"
+    return [judge(RESTORES_CONCLUDED, True, "HandedOver" if left.handed_over else "PutBack", message)]
+
+
 def dropping(cluster: DatabaseCluster, server: EndpointObservation, slot: SlotObservation) -> str:
     """What the server keeps for a slot, and the command that drops it there, as it is typed."""
     kept = f" (more than {human_bytes(slot.kept_bytes)} of WAL)" if slot.kept_bytes else ""
@@ -209,8 +227,9 @@ def role(seen: EndpointObservation) -> str:
 
 
 def notices(cluster: DatabaseCluster, judgments: Sequence[Judgment]) -> list[Notice]:
-    """An Event for each turn of Reachable, and for a duplicate."""
-    found = [*told(judgments, cluster.status, REACHABLE), *told(judgments, cluster.status, SLOTS_IN_USE)]
+    """An Event for each turn of Reachable and the like, and for a duplicate."""
+    turns = (REACHABLE, SLOTS_IN_USE, RESTORES_CONCLUDED)
+    found = [notice for type_ in turns for notice in told(judgments, cluster.status, type_)]
     if any(judgment.type == DUPLICATE_OF and judgment.status == Truth.TRUE for judgment in judgments):
         found += [replace(notice, warning=True) for notice in told(judgments, cluster.status, DUPLICATE_OF)]
     return found

@@ -51,6 +51,7 @@ OPERATIONS: dict[Operation, tuple[str, str]] = {
     Operation.RECOVER: ("pgwarden.restores.recover_task", "RecoverTask"),
     Operation.DRILL: ("pgwarden.restores.task", "DrillTask"),
     Operation.IN_PLACE: ("pgwarden.restores.in_place_task", "InPlaceTask"),
+    Operation.SEE_CONNECTIONS: ("pgwarden.restores.connections_task", "ConnectionsTask"),
     Operation.CATALOGUE: ("pgwarden.catalogue.task", "CatalogueTask"),
     Operation.LOGICAL_BACKUP: ("pgwarden.logical.task", "LogicalBackupTask"),
     Operation.FILE_REPORT: ("pgwarden.restores.file_report_task", "FileReportTask"),

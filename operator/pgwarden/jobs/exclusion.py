@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from pgwarden.jobs.task import Operation
 
 # While a cluster's data are replaced nothing else may work on it. Only restores in place carry its system identifier.
-REPLACING = frozenset({Operation.RESTORE, Operation.IN_PLACE})
+REPLACING = frozenset({Operation.RESTORE, Operation.IN_PLACE, Operation.SEE_CONNECTIONS})
 EXCLUDES: dict[Operation, frozenset[Operation]] = {
     # Two runners would only wait for each other's advisory lock, each holding a connection and a Job.
     # They are kept apart per database by that lock, so migrations of two databases do run together.
@@ -25,6 +25,8 @@ EXCLUDES: dict[Operation, frozenset[Operation]] = {
     Operation.DRILL: frozenset({Operation.DRILL}),
     # The server is about to be stopped: what works on it ends first, in its own time.
     Operation.IN_PLACE: frozenset({Operation.MIGRATE, Operation.BACKUP, Operation.LOGICAL_BACKUP}),
+    # Whatever it finds connected it names, and it began after the others had ended.
+    Operation.SEE_CONNECTIONS: frozenset(),
     Operation.PROBE_STORE: frozenset(),
     # One small object in the store.
     Operation.FILE_REPORT: frozenset(),

@@ -47,6 +47,7 @@ class Operation(StrEnum):
     RECOVER = "recover"
     DRILL = "drill"
     IN_PLACE = "in-place"
+    SEE_CONNECTIONS = "see-connections"
     CATALOGUE = "catalogue"
     LOGICAL_BACKUP = "logical-backup"
     FILE_REPORT = "file-report"

@@ -115,8 +115,9 @@ PODS = ResourceType(
     "v1",
     "pods",
     "Pod",
-    verbs("list", "watch"),
-    "how a Job's pod ended stands in its status; the last lines of its log tell progress",
+    verbs("list", "watch", "patch"),
+    "how a Job's pod ended stands in its status; the last lines of its log tell progress; annotated to tell a restore"
+    " that waits to be looked at to go on",
     subresources=(("log", verbs("get")),),
 )
 SECRETS = ResourceType(

@@ -186,7 +186,7 @@ class PolicyController:
             archiver=Archiver(known.report, known.problem),
             measured=measured(restores),
             measured_loss=measured_loss(restores),
-            restored_timeline=restored_timeline(restores, cluster),
+            restored_timeline=restored_timeline(restores, cluster, known.report),
             drills=[drill_run(policy, each) for each in requests if is_drill_of(policy, each)],
             no_drill=no_drill(policy, cluster, store),
             job=await observe_job(context, namespace, look_job(policy), recorded=bool(attempts)),

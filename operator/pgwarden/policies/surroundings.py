@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from pgwarden.api.conditions import READY, is_true
+from pgwarden.archiving.contract import ArchiverReport, ArchiverState
 from pgwarden.backups.resource import DatabaseBackup
 from pgwarden.clusters.access import Obstacle
 from pgwarden.clusters.resource import DatabaseCluster
@@ -73,14 +74,19 @@ def measured_loss(requests: Sequence[RestoreRequest]) -> Measured | None:
     return max(done, key=lambda each: each.time, default=None)
 
 
-def restored_timeline(requests: Sequence[RestoreRequest], cluster: DatabaseCluster | None) -> int:
-    """The newest timeline that one of these restores has begun in place, where the cluster has come to it; 0 for none.
+def restored_timeline(
+    requests: Sequence[RestoreRequest], cluster: DatabaseCluster | None, report: ArchiverReport | None = None
+) -> int:
+    """The newest timeline that one of these restores has begun in place, where the cluster has come to it, as the
+    monitor saw or the archiver, which is the first to see it; 0 for none.
 
     A cluster that pg_upgrade or initdb made since, or whose volume was rolled back, is not what was restored.
     """
     if cluster is None:
         return 0
     system, timeline = cluster.status.system_identifier, cluster.status.timeline
+    if report is not None and (report.state, report.system_identifier) == (ArchiverState.STREAMING, system):
+        timeline = max(timeline, report.timeline)
     begun = [
         each.status.timeline
         for each in requests

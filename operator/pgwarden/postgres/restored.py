@@ -179,6 +179,34 @@ def in_recovery(connection: Connection) -> bool:
     return bool(row and row[0])
 
 
+@dataclass(frozen=True)
+class Replay:
+    """How far a server in recovery is."""
+
+    lsn: str
+    paused: bool
+
+
+def replay_of(connection: Connection) -> Replay:
+    """Raises psycopg.Error on a server that is not in recovery any more."""
+    row = connection.execute("SELECT pg_last_wal_replay_lsn(), pg_get_wal_replay_pause_state()").fetchone()
+    return Replay(lsn=str(row[0] or "0/0"), paused=row[1] == "paused") if row else Replay("0/0", paused=False)
+
+
+def resume(connection: Connection) -> None:
+    """Has a paused recovery go on."""
+    connection.execute("SELECT pg_wal_replay_resume()")
+
+
+def promote(connection: Connection) -> None:
+    """Ends all other sessions, and has recovery end, where it is or where the WAL ends; does not wait for it."""
+    connection.execute(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+        " WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()"
+    )
+    connection.execute("SELECT pg_promote(false)")
+
+
 def system_identifier(connection: Connection) -> str:
     row = connection.execute("SELECT system_identifier FROM pg_control_system()").fetchone()
     return str(row[0]) if row else ""

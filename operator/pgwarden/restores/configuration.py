@@ -33,6 +33,15 @@ CLAMPED = ("max_replication_slots", "max_active_replication_origins")
 FIRST_WITH_EVENT_TRIGGERS_SETTING = 17
 FIRST_WITH_REPLICATION_ORIGINS_SETTING = 18
 
+STAY_OPEN = {
+    "hot_standby": "on",
+    "recovery_target_action": "pause",
+    # Without a target it is a standby that waits for more WAL, and asks for it again and again.
+    "wal_retrieve_retry_interval": "1min",
+    # One that could not wait, because no queries were possible at the target, is promoted and open for writing.
+    "default_transaction_read_only": "on",
+}
+
 RECOVERY_HBA = "# During recovery: only the socket in the scratch volume, in a folder that only this pod can enter.\n"
 RECOVERY_HBA += "local all all trust\n"
 FINAL_HBA = """\
@@ -114,8 +123,8 @@ def recovery_settings(record: BackupRecord, control: ControlData, paths: Restore
     return settings | {name: value for name, value in original.items() if name in ANSWER_SETTINGS}
 
 
-def target_settings(resolved: Resolved, *, to_the_end: bool) -> dict[str, str]:
-    """Settings that say where recovery ends: one target at most.
+def target_settings(resolved: Resolved, *, to_the_end: bool, stay_open: bool = False) -> dict[str, str]:
+    """Settings that say where recovery ends: one target at most. With `stay_open` it waits there, read-only.
 
     `latest` and the end of a backup have none: recovery takes all the WAL there is for it and ends where
     restore_command says "absent". Before the end of the backup PostgreSQL itself refuses to end. (With target
@@ -123,6 +132,8 @@ def target_settings(resolved: Resolved, *, to_the_end: bool) -> dict[str, str]:
     ended before configured recovery target was reached" on 17.10 and 18.6.)
     """
     settings = {"recovery_target_timeline": str(resolved.timeline), "recovery_target_action": "promote"}
+    if stay_open:
+        settings |= STAY_OPEN
     point = resolved.point
     targets = {
         "recovery_target_time": point.time.isoformat() if point.time is not None else None,

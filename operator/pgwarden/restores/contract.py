@@ -23,6 +23,14 @@ DATA_VOLUME = "/pgwarden/data"
 PGDATA = f"{DATA_VOLUME}/pgdata"
 SHARED = "/pgwarden/scratch"
 """emptyDir shared by the containers of a restore's pod: WAL queue, sockets, the stop file."""
+WORD_FOLDER = "/pgwarden/word"
+"""Where the pod's agent finds what the operator has said since the pod was made."""
+PROCEED = "proceed"
+"""File in that folder: not empty once a copy that is looked at shall be promoted."""
+PROCEED_ANNOTATION = "pgwarden.dev/proceed"
+"""The pod's annotation that the file is made of."""
+PSQL_SCRIPT = "psql.sh"
+"""In the scratch volume: opens psql on a copy that is looked at."""
 MEMBERS = "/pgwarden/members"
 """In place: where the claims of further members are mounted, each in a folder of its own."""
 
@@ -111,6 +119,10 @@ class RecoverTask(Payload):
     """Looks at every relation with pg_amcheck, and hands nothing over."""
     server_start_timeout_seconds: int = 600
     """How long recovery may make no progress before it is given up."""
+    inspect_seconds: int | None = None
+    """For how long the copy is open to be looked at before it is promoted; None promotes it at once."""
+    proceed_file: str = f"{WORD_FOLDER}/{PROCEED}"
+    """Not empty once it shall be promoted."""
     replaces: str = ""
     """As in RestoreTask. In place another task hands over, once the operator has seen that nothing else is at work."""
     standbys: list[MemberVolume] = Field(default_factory=list, max_length=15)

@@ -19,6 +19,9 @@ class ControlData:
     """For example `shut down`, `in archive recovery`, `in production`."""
     timeline: int
     """Of the latest checkpoint."""
+    recovery_timeline: int
+    """That a recovery has come to; 0 where none is under way. A server that was told to promote itself is on its new
+    timeline before it makes its first checkpoint there."""
     wal_segment_bytes: int
     data_checksums: bool
     max_connections: int
@@ -31,6 +34,11 @@ class ControlData:
     def shut_down(self) -> bool:
         return self.state == "shut down"
 
+    @property
+    def timelines(self) -> set[int]:
+        """Those that the checkpoint and the recovery after it have come to."""
+        return {self.timeline, self.recovery_timeline} - {0}
+
 
 def parse_control_data(text: str) -> ControlData:
     """Reads the output of pg_controldata. Raises TaskError with reason ControlDataUnreadable."""
@@ -40,6 +48,7 @@ def parse_control_data(text: str) -> ControlData:
             system_identifier=values["Database system identifier"],
             state=values["Database cluster state"],
             timeline=int(values["Latest checkpoint's TimeLineID"]),
+            recovery_timeline=int(values["Min recovery ending loc's timeline"]),
             wal_segment_bytes=int(values["Bytes per WAL segment"]),
             data_checksums=values["Data page checksum version"] != "0",
             max_connections=int(values["max_connections setting"]),

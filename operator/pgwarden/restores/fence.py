@@ -140,6 +140,11 @@ def member_count(workload: Workload, request_uid: str) -> int:
     return max(1, int(recorded if recorded is not None else workload.replicas))
 
 
+def most_members(workload: Workload) -> int:
+    """How many members the server has, or had before any RestoreRequest stopped it."""
+    return max(1, workload.replicas, int(workload.record.get("replicas") or 0))
+
+
 def home(cluster: DatabaseCluster, workload: Body, count: int = 1) -> Home | Obstacle:
     """Where the data of its `count` members lie, or why that cannot be told."""
     if count > MOST_MEMBERS:

@@ -31,6 +31,7 @@ from pgwarden.restores.drills import is_drill, is_physical, size_unknown, volume
 from pgwarden.restores.filing import concludes, due, report_job
 from pgwarden.restores.in_place import at_rest
 from pgwarden.restores.in_place_handlers import InPlaceRestorer, Sources
+from pgwarden.restores.inspect_handlers import pass_word
 from pgwarden.restores.new_cluster import database_cluster, not_made, wants_cluster
 from pgwarden.restores.plan import (
     ObservedRestore,
@@ -118,6 +119,7 @@ class RestoreController:
             instance_problem=problem,
         )
         result = plan(request, observed, context.clock())
+        await pass_word(context, request, state)
         if result.attempt is not None and around is not None:
             result.create = before_job(request, around, password=secrets.token_urlsafe(24))
             job = restore_job(request, result.attempt)

@@ -4,8 +4,9 @@ Each look does one thing: it changes workloads, or marks the claim, or starts a 
 read from the cluster: the mark on the claim says that it has begun, the record on each workload what that was, the Jobs
 and the volume behind them the rest. So whoever looks next goes on, whatever was lost in between:
 
-    preflight -> mark the claims -> stop the services -> stop the server -> restore beside the old data
-      -> hand over -> start the server -> archive its timeline -> start the services -> finished
+    preflight -> mark the claims -> stop the services -> see that nobody is connected -> stop the server
+      -> restore beside the old data -> hand over -> start the server -> archive its timeline -> start the services
+      -> finished
     any failure, or spec.cancel, before the hand-over:
       -> put the old data back -> start the server -> start the services -> put back
 """
@@ -23,7 +24,7 @@ from pgwarden.jobs.plan import REPORT_UNREADABLE, report_of, told, with_progress
 from pgwarden.jobs.state import JobPhase
 from pgwarden.restores import going_on, in_place_steps
 from pgwarden.restores.contract import RecoverReport
-from pgwarden.restores.in_place_back import PuttingBack
+from pgwarden.restores.in_place_connections import SeeingConnections
 from pgwarden.restores.in_place_contract import PreflightReport
 from pgwarden.restores.in_place_look import (
     SOON_SECONDS,
@@ -34,6 +35,7 @@ from pgwarden.restores.in_place_look import (
     place_of,
     with_place,
 )
+from pgwarden.restores.inspecting import INSPECTING, open_copy
 from pgwarden.restores.plan import finished, restored_time, with_resolved
 from pgwarden.restores.resource import RestoreRequest, RestoreRequestStatus, Step, StepState
 from pgwarden.restores.stopping import Change, start, stop
@@ -53,7 +55,7 @@ def at_rest(request: RestoreRequest) -> bool:
     return finished(request) and not (request.spec.discard_old and place.handed_over and place.old_data)
 
 
-class Restoration(PuttingBack):
+class Restoration(SeeingConnections):
     """One look at one request."""
 
     def plan(self) -> InPlacePlan:
@@ -73,6 +75,12 @@ class Restoration(PuttingBack):
         if not self.seen.token:
             message = "the DatabaseCluster has not been seen yet, so nobody knows what would be replaced"
             return self.said(in_progress("ClusterNotObserved", message), WAIT_SECONDS)
+        if self.seen.abandoned:
+            message = (
+                f"it waits until what another RestoreRequest (UID {self.seen.marked_by}), which was deleted on the way,"
+                " had stopped is put back: the condition RestoresConcluded of the DatabaseCluster tells"
+            )
+            return self.said(in_progress("Queued", message), WAIT_SECONDS)
         refusal = self.seen.refusal or self.wrong_token() or self.taken() or self.scaled_since()
         if refusal is not None:
             return self.said(stalled(refusal.reason, refusal.message), None)
@@ -136,8 +144,7 @@ class Restoration(PuttingBack):
             return None
         message = (
             f"another RestoreRequest (UID {self.seen.marked_by}) works on {self.claims_named}. Wait for its end, then"
-            " make a new RestoreRequest. If it was deleted on the way, docs/restore-in-place.md says how to put its"
-            " work back"
+            " make a new RestoreRequest"
         )
         return Obstacle("RestoreRunning", message)
 
@@ -150,7 +157,7 @@ class Restoration(PuttingBack):
             marking = self.said(in_progress("Starting", f"{self.claims_named} are marked"), SOON_SECONDS)
             marking.mark = True
             return marking
-        stopping = self.stop_services() or self.stop_server()
+        stopping = self.stop_services() or self.see_connections() or self.stop_server()
         if stopping is not None:
             return stopping
         if self.primary_unknown:
@@ -166,6 +173,8 @@ class Restoration(PuttingBack):
                 return self.failed(decision.reason, decision.message)
             if decision.verdict != Verdict.SUCCEEDED:
                 self.status = with_progress(self.status, self.seen.progress, self.now)
+                if looked_at := open_copy(self.request, self.status, job):
+                    return self.said(in_progress(INSPECTING, looked_at), WAIT_SECONDS)
                 return self.pursue(Stage.RESTORE, decision, reason="Restoring", what="restores beside the old data")
             report = report_of(RecoverReport, decision.result)
             if report is None:

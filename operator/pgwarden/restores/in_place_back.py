@@ -62,6 +62,7 @@ class PuttingBack(SeveralMembers, ABC):
             )
             planned.changes = changes
             planned.mark = None if changes else False
+            planned.delete_job = self.job_at_work(Stage.CONNECTIONS)
             return planned
         back = in_place_steps.put_back(self.status.steps, self.place.failure_message, self.now, done=True)
         self.status = self.status.model_copy(update={"steps": back, "completion_time": self.now.replace(microsecond=0)})

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
+from pgwarden.restores.claim_note import NOTE
 from pgwarden.restores.fence import claims_of_pod
 from pgwarden.restores.resource import InPlaceStatus
 
@@ -25,7 +26,7 @@ def annotation(claim: Body, name: str) -> str:
     return str((claim["metadata"].get("annotations") or {}).get(name, ""))
 
 
-def marked_by(claims: Collection[Body], uid: str) -> str:
+def marked_by(claims: Collection[Body], uid: str = "") -> str:
     """UID of the RestoreRequest that works on the claims: this one's where any of them says so, another one's where
     any says that; empty when none does."""
     found = {annotation(each, MARK) for each in claims} - {""}
@@ -37,18 +38,20 @@ def marked_primary(claims: Mapping[str, Body], uid: str) -> str:
     return next((name for name, each in claims.items() if annotation(each, PRIMARY) == uid), "")
 
 
-def marks(claims: Mapping[str, Body], place: InPlaceStatus, uid: str, *, mark: bool) -> Iterator[tuple[str, Body]]:
-    """The patches, by the claim's name, that mark the claims of all members, the primary's first, or take every mark
-    away, the primary's last; each on the version that was looked at."""
-    if mark:
-        for name in sorted(claims_at(place), key=lambda name: name != place.claim):
-            wanted = {MARK: uid} | ({PRIMARY: uid} if place.members and name == place.claim else {})
-            if name in claims and any(annotation(claims[name], key) != uid for key in wanted):
-                yield name, annotated(claims[name], wanted)
-        return
+def marks(claims: Mapping[str, Body], place: InPlaceStatus, uid: str, what: str) -> Iterator[tuple[str, Body]]:
+    """The patches, by the claim's name, that mark the claims of all members, the primary's first, and note `what`
+    works there; each on the version that was looked at."""
+    for name in sorted(claims_at(place), key=lambda name: name != place.claim):
+        wanted = {MARK: uid} | ({PRIMARY: uid} if place.members and name == place.claim else {})
+        if name in claims and any(annotation(claims[name], key) != uid for key in wanted):
+            yield name, annotated(claims[name], wanted | {NOTE: what})
+
+
+def unmarks(claims: Mapping[str, Body], uid: str) -> Iterator[tuple[str, Body]]:
+    """The patches that take every mark of a RestoreRequest away, the primary's last."""
     mine = [name for name, each in claims.items() if annotation(each, MARK) == uid]
     for name in sorted(mine, key=lambda name: annotation(claims[name], PRIMARY) == uid):
-        yield name, annotated(claims[name], {MARK: None, PRIMARY: None})
+        yield name, annotated(claims[name], {MARK: None, PRIMARY: None, NOTE: None})
 
 
 def annotated(claim: Body, annotations: Mapping[str, str | None]) -> Body:

@@ -6,10 +6,11 @@ Short Jobs, each with one action, so that the operator looks at the cluster betw
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 from pydantic import Field
 
+from pgwarden.jobs.files import DatabaseAddress
 from pgwarden.jobs.task import Operation, Payload, Report
 from pgwarden.restores.contract import MemberVolume, Resolved, RestoreTask
 
@@ -78,3 +79,19 @@ class PlaceReport(Report):
     left: list[str] = Field(default_factory=list)
     """Tablespaces of the old directory that lie on other volumes and were left."""
     repeated: bool = False
+
+
+class ConnectionsTask(Payload):
+    """Wait until nobody uses the server any more, or name who does."""
+
+    OPERATION: ClassVar[Operation] = Operation.SEE_CONNECTIONS
+
+    server: DatabaseAddress
+    timeout_seconds: Annotated[int, Field(ge=0)]
+
+
+class ConnectionsReport(Report):
+    """Of operation `see-connections`."""
+
+    asked: bool = True
+    """False where the server could not be asked."""

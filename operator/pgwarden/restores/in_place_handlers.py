@@ -32,6 +32,8 @@ from pgwarden.kube.types import (
 )
 from pgwarden.kube.work import REFUSED_RETRY_SECONDS, apply, create_or_adopt, observe_job, refuse
 from pgwarden.policies.resource import BackupPolicy
+from pgwarden.restores.claim_note import note
+from pgwarden.restores.connections_render import connections_job
 from pgwarden.restores.fence import (
     Home,
     claims_beyond,
@@ -57,6 +59,7 @@ from pgwarden.restores.in_place_claims import (
     members_ready,
     nodes_of,
     readiness,
+    unmarks,
 )
 from pgwarden.restores.in_place_look import (
     SOON_SECONDS,
@@ -71,6 +74,7 @@ from pgwarden.restores.in_place_look import (
 )
 from pgwarden.restores.in_place_render import Agents, Server, before_long_job, long_job, preflight_job, short_job
 from pgwarden.restores.in_place_steps import handed_over_at
+from pgwarden.restores.inspect_handlers import pass_word
 from pgwarden.restores.render import Surroundings
 from pgwarden.restores.resource import RestoreRequest
 from pgwarden.restores.stopping import Workload, may_stop
@@ -117,14 +121,15 @@ class InPlaceRestorer:
 
     async def reconcile(self, key: Key, body: Body, request: RestoreRequest, sources: Sources) -> float | None:
         """One look at a request that is not at rest; seconds after which to look again."""
-        context, uid = self.context, request.metadata.uid
+        context = self.context
         scene = await self.look(request, sources, key.namespace)
         jobs = {stage: await self.job(request, stage, key.namespace) for stage in Stage}
         seen = self.observed(key, request, sources, scene, jobs)
         planned = plan(request, seen, context.clock())
         try:
-            await self.change(key.namespace, scene, planned, uid)
+            await self.change(request, scene, planned)
             again = await self.launch(body, request, sources, scene, planned)
+            await pass_word(context, request, jobs[Stage.RESTORE])
         except KubeError as error:
             # Somebody changed what was looked at meanwhile: look again.
             if error.status == 409 and error.reason == "Conflict":
@@ -146,6 +151,7 @@ class InPlaceRestorer:
         others = [pod["metadata"]["name"] for pod in scene.pods if pod not in mine]
         workload = scene.server.workload if scene.server is not None else None
         server = as_workload(DependentKind.STATEFUL_SET, workload) if workload is not None else None
+        marker = marked_by(scene.claims.values(), uid)
         place, behind = place_of(request.status), ""
         if place.members:
             ready, problem, behind = members_ready(workload, scene.pods, place)
@@ -163,7 +169,8 @@ class InPlaceRestorer:
             obstacle=sources.obstacle,
             busy=no_room(self.context, Operation.IN_PLACE, system, uid),
             home=scene.server.home if scene.server is not None else None,
-            marked_by=marked_by(scene.claims.values(), uid),
+            marked_by=marker,
+            abandoned=self.abandoned(marker, key.namespace),
             all_marked=all(annotation(each, MARK) == uid for each in scene.claims.values()),
             marked_primary=marked_primary(scene.claims, uid),
             leftovers=scene.leftovers,
@@ -179,6 +186,11 @@ class InPlaceRestorer:
             archiving=archiving_of(policies),
             fulls=fulls_since(handed_over_at(request.status.steps), policies, backups),
         )
+
+    def abandoned(self, marked_by: str, namespace: str) -> bool:
+        """Whether a claim is marked by a request that is gone. Whoever puts its work back makes sure of that."""
+        requests = self.context.cache.bodies("RestoreRequest", namespace)
+        return bool(marked_by) and not any(each["metadata"]["uid"] == marked_by for each in requests)
 
     async def look(self, request: RestoreRequest, sources: Sources, namespace: str) -> Scene:
         """The server, its claims and the pods on them, the services, and what forbids to stop them."""
@@ -264,15 +276,18 @@ class InPlaceRestorer:
         name = attempts[-1].job if attempts else stage_job(request, stage, 1)
         return await observe_job(self.context, namespace, name, recorded=bool(attempts))
 
-    async def change(self, namespace: str, scene: Scene, planned: InPlacePlan, uid: str) -> None:
+    async def change(self, request: RestoreRequest, scene: Scene, planned: InPlacePlan) -> None:
         """Patches workloads and claims, each on the version that was looked at. Raises KubeError."""
-        client = self.context.client
+        client, of = self.context.client, request.metadata
         for change in planned.changes:
             workload = change.workload
             await client.merge(TYPES[workload.kind], workload.namespace, workload.name, change.patch)
         if planned.mark is not None:
-            for name, patch in marks(scene.claims, place_of(planned.status), uid, mark=planned.mark):
-                await client.merge(CLAIMS, namespace, name, patch)
+            what = note(f"{of.namespace}/{of.name}", scene.services)
+            place = place_of(planned.status)
+            patches = marks(scene.claims, place, of.uid, what) if planned.mark else unmarks(scene.claims, of.uid)
+            for name, patch in patches:
+                await client.merge(CLAIMS, of.namespace, name, patch)
 
     async def launch(
         self, body: Body, request: RestoreRequest, sources: Sources, scene: Scene, planned: InPlacePlan
@@ -317,6 +332,8 @@ class InPlaceRestorer:
         if stage is Stage.RESTORE and around is not None:
             made = long_job(request, agents, around, server, name=name, attempt=attempt, nonce=nonce)
             return [before_long_job(request, around), made]
+        if stage is Stage.CONNECTIONS and sources.cluster is not None:
+            return [connections_job(request, agents, sources.cluster, name=name, attempt=attempt, nonce=nonce)]
         return [short_job(request, agents, server, stage, name=name, attempt=attempt, nonce=nonce)]
 
 

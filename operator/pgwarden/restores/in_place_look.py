@@ -31,6 +31,7 @@ class Stage(StrEnum):
     """The Jobs of a restore in place; each stage may take several attempts."""
 
     PREFLIGHT = "preflight"
+    CONNECTIONS = "connections"
     LOOK = "look"
     RESTORE = "restore"
     HAND_OVER = "hand_over"
@@ -53,6 +54,8 @@ class ObservedInPlace:
     home: Home | None = None
     marked_by: str = ""
     """UID of the RestoreRequest that works on the claims, as any of them says; empty when none does."""
+    abandoned: bool = False
+    """Whether that one was deleted on the way; what it had stopped is put back before anything else begins."""
     all_marked: bool = True
     """Whether every claim says so, once one does."""
     marked_primary: str = ""

@@ -25,6 +25,7 @@ from pgwarden.restores.contract import MEMBERS, SHARED, MemberVolume, RecoverTas
 from pgwarden.restores.fence import Home
 from pgwarden.restores.in_place_contract import Action, InPlaceTask
 from pgwarden.restores.in_place_look import Stage, claim_to_clear, place_of
+from pgwarden.restores.inspecting import inspect_seconds, word_mounts, word_volumes
 from pgwarden.restores.render import (
     SCRATCH_MOUNT,
     SERVER_RESOURCES,
@@ -211,6 +212,7 @@ def long_job(
         pgdata=first.pgdata,
         checks=[SQLCheck.model_validate(check.model_dump()) for check in request.spec.checks],
         replaces=first.replaces,
+        inspect_seconds=inspect_seconds(request),
         standbys=first.standbys,
     )
     data_mounts = all_mounts(server)
@@ -225,6 +227,7 @@ def long_job(
                 *all_volumes(server),
                 {"name": "scratch", "emptyDir": {}},
                 {"name": "shared-memory", "emptyDir": {"medium": "Memory"}},
+                *word_volumes(request),
                 *volumes(around.store, identity=identity, read_only=True, catalogue_key=True),
             ),
             more={
@@ -235,7 +238,7 @@ def long_job(
                 "server_resources": server.own.get("resources") or SERVER_RESOURCES,
                 "server_mounts": [data_mount(server), SCRATCH_MOUNT, TEMPORARY_MOUNT, SHARED_MEMORY_MOUNT],
                 "restore_mounts": [*COMMON_MOUNTS, *data_mounts, SCRATCH_MOUNT, *fetch_mounts],
-                "recover_mounts": [*COMMON_MOUNTS, *data_mounts, SCRATCH_MOUNT, *store_mounts],
+                "recover_mounts": [*COMMON_MOUNTS, *data_mounts, SCRATCH_MOUNT, *word_mounts(request), *store_mounts],
                 "recover_task_file": "/pgwarden/task/recover.json",
             },
             **common(request, agents, server, name),

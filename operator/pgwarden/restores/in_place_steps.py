@@ -7,11 +7,12 @@ from datetime import datetime
 
 from pgwarden.jobs.state import JobPhase, JobState
 from pgwarden.jobs.task import Progress, shorten
-from pgwarden.restores.progress import completed, step_report
+from pgwarden.restores.progress import INSPECT, completed, step_report
 from pgwarden.restores.resource import Step, StepState
 
 PREFLIGHT = "Preflight"
 STOP_SERVICES = "StopServices"
+CONNECTIONS = "Connections"
 STOP_SERVER = "StopServer"
 HAND_OVER = "HandOver"
 START_SERVER = "StartServer"
@@ -29,6 +30,7 @@ JOB_STEPS = (
     "Combine",
     "MakeHarmless",
     "Recover",
+    INSPECT,
     "Check",
     "ShutDown",
     "VerifyFiles",
@@ -37,7 +39,7 @@ JOB_STEPS = (
 )
 """What the long Job does, by the names that its containers give it."""
 STEPS = (
-    *(PREFLIGHT, STOP_SERVICES, STOP_SERVER),
+    *(PREFLIGHT, STOP_SERVICES, CONNECTIONS, STOP_SERVER),
     *JOB_STEPS,
     *(HAND_OVER, START_SERVER, ARCHIVE_TIMELINE, START_SERVICES, START_STANDBYS),
 )

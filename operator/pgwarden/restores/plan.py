@@ -20,6 +20,7 @@ from pgwarden.jobs.state import JobPhase, JobState
 from pgwarden.jobs.task import Progress, shorten
 from pgwarden.restores.contract import RecoverReport, Resolved
 from pgwarden.restores.drills import given_up, in_words, is_drill, measured
+from pgwarden.restores.inspecting import INSPECTING, open_copy
 from pgwarden.restores.progress import DRILL_STEPS, STEPS, steps_of
 from pgwarden.restores.resource import (
     NewInstance,
@@ -113,6 +114,8 @@ def plan(request: RestoreRequest, observed: ObservedRestore, now: datetime) -> R
         return start(request, status, decision, observed, now)
     if decision.verdict == Verdict.WAIT:
         status = with_steps(request, with_progress(status, observed.progress, now), observed)
+        if looked_at := open_copy(request, status, observed.job):
+            return said(request, status, in_progress(INSPECTING, looked_at), WAIT_SECONDS)
         reason = "Restoring" if observed.job.phase == JobPhase.RUNNING else decision.reason
         at = f", step {status.step}" if status.step else ""
         message = decision.message or f"Job {observed.job.name} restores the backup{at}"

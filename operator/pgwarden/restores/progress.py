@@ -13,6 +13,7 @@ from pgwarden.restores.contract import StepReport
 from pgwarden.restores.resource import Step, StepState
 
 RESOLVE = "Resolve"
+INSPECT = "Inspect"
 AMCHECK = "Amcheck"
 START_INSTANCE = "StartInstance"
 # What the init container `restore` and the container `agent` do, by the names they give it.
@@ -24,14 +25,15 @@ AGENT_STEPS = (
     "Combine",
     "MakeHarmless",
     "Recover",
+    INSPECT,
     "Check",
     "ShutDown",
     "VerifyFiles",
     "HandOver",
 )
 STEPS = (*AGENT_STEPS, START_INSTANCE)
-# Of a drill, which is looked at more closely and handed over to nobody.
-DRILL_STEPS = (*AGENT_STEPS[: AGENT_STEPS.index("ShutDown")], AMCHECK, "ShutDown", "VerifyFiles")
+# Of a drill, which is looked at more closely, by nobody but the agent, and handed over to nobody.
+DRILL_STEPS = (*AGENT_STEPS[: AGENT_STEPS.index(INSPECT)], "Check", AMCHECK, "ShutDown", "VerifyFiles")
 
 
 def steps_of(

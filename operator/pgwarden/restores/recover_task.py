@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from pgwarden.backups.record import BackupRecord, read_record
@@ -18,8 +19,9 @@ from pgwarden.restores.corruption import find_corruption
 from pgwarden.restores.durable import sync_path, write_durably
 from pgwarden.restores.in_place_volume import InPlaceVolume, volume_of
 from pgwarden.restores.inspection import Inspection, inspect
+from pgwarden.restores.looking import OpenCopy
 from pgwarden.restores.lost_slots import lost_slots, physical_slots
-from pgwarden.restores.progress import AMCHECK
+from pgwarden.restores.progress import AMCHECK, INSPECT
 from pgwarden.restores.recovery import (
     RecoveryEnd,
     check_recovery_end,
@@ -95,8 +97,7 @@ class Recovery:
         self.major = self.record.server.version_num // 10000
 
     def run(self) -> Done:
-        with self.steps.step("Recover"):
-            self.recover()
+        self.recover()
         with self.steps.step("Check"):
             inspection, end = self.check()
         if self.task.drill:
@@ -125,24 +126,74 @@ class Recovery:
         return hand_over(self.volume, checked, report)
 
     def recover(self) -> None:
-        timeout = self.task.server_start_timeout_seconds
-        self.server.wait_for_version(self.major, timeout)
-        self.volume.close_to_others()
-        control = read_control_data(self.paths.data, self.major, self.context)
-        write_configuration(self.paths, self.record, control, self.resolved)
-        with self.wal_queue() as queue:
-            self.volume.write(self.marker.model_copy(update={"state": State.RECOVERING}))
-            self.server.start()
-            try:
-                recover(self.server, self.paths, queue, self.context, timeout)
-            except TaskError:
-                if not self.server.ended_before_its_target:
-                    raise
-                self.take_all_there_is(queue)
-        self.context.log(f"the server waited {queue.waited_seconds:.1f} s for WAL")
+        with ExitStack() as stack:
+            with self.steps.step("Recover"):
+                self.server.wait_for_version(self.major, self.task.server_start_timeout_seconds)
+                self.volume.close_to_others()
+                self.configure()
+                queue = stack.enter_context(self.wal_queue())
+                self.note(state=State.RECOVERING)
+                self.server.start()
+                self.replay(queue)
+            if not self.task.drill:
+                with self.steps.step(INSPECT):
+                    self.steps.detail = self.let_look(queue)
+            self.context.log(f"the server waited {queue.waited_seconds:.1f} s for WAL")
 
-    def take_all_there_is(self, queue: WALQueue) -> None:
-        """Recovers to the end of the WAL, after the server found nothing in it that lies beyond the target.
+    def configure(self, *, to_the_end: bool = False) -> None:
+        """Writes what the server is started with next."""
+        control = read_control_data(self.paths.data, self.major, self.context)
+        stay_open = self.task.inspect_seconds is not None
+        write_configuration(self.paths, self.record, control, self.resolved, to_the_end=to_the_end, stay_open=stay_open)
+
+    def replay(self, queue: WALQueue) -> None:
+        """Comes to the target, or as near to it as there is WAL. A copy that is to be looked at waits there; it has to
+        begin again whenever the original was given more connections, workers or locks."""
+        timeout = self.task.server_start_timeout_seconds
+        arrived = self.copy().arrived if self.task.inspect_seconds is not None else None
+        to_the_end = False
+        while True:
+            try:
+                return recover(self.server, self.paths, queue, self.context, timeout, arrived=arrived)
+            except TaskError:
+                if self.server.ended_before_its_target and not to_the_end:
+                    self.refuse_unless_found()
+                    to_the_end = True
+                elif not self.server.ended_for_settings:
+                    raise
+            self.configure(to_the_end=to_the_end)
+            self.server.start_again()
+
+    def copy(self) -> OpenCopy:
+        """The copy as those who look at it find it."""
+        restored = restored_server(self.paths, self.record)
+        return OpenCopy(self.server, self.paths, restored, self.resolved, Path(self.task.proceed_file))
+
+    def let_look(self, queue: WALQueue) -> str:
+        """Holds the copy open until somebody says that it is the right one, then has it promoted; says how that went.
+
+        Raises TaskError with reason InspectionTimedOut, and what `recover` raises.
+        """
+        seconds = self.task.inspect_seconds
+        if seconds is None:
+            return "not asked for (spec.inspect)"
+        copy = self.copy()
+        until = self.marker.open_until or datetime.now(UTC) + timedelta(seconds=seconds)
+        self.note(open_until=until)
+        said = copy.hold(queue, self.context, self.major, until)
+        copy.go_on()
+        timeout = self.task.server_start_timeout_seconds
+        recover(self.server, self.paths, queue, self.context, timeout, arrived=copy.promoted)
+        return said
+
+    def note(self, **changes: object) -> None:
+        """Writes on the volume what is to be known of this attempt if it ends here."""
+        self.marker = self.marker.model_copy(update=changes)
+        self.volume.write(self.marker)
+
+    def refuse_unless_found(self) -> None:
+        """Refuses a target that recovery should have come to, after the server found nothing in the WAL that lies
+        beyond it, unless it is enough to recover to the end of the WAL.
 
         A database that was idle at the target wrote nothing afterwards that PostgreSQL could stop at. The archive was
         seen to reach past the target when it was resolved, and recovery has to come to `end_lsn` also now. Of a
@@ -152,10 +203,6 @@ class Recovery:
         if point.time is None and point.lsn is None:
             raise target_not_reached(self.resolved)
         self.context.log(f"nothing was committed after {self.resolved.target}: recovering to the end of the WAL")
-        control = read_control_data(self.paths.data, self.major, self.context)
-        write_configuration(self.paths, self.record, control, self.resolved, to_the_end=True)
-        self.server.start_again()
-        recover(self.server, self.paths, queue, self.context, self.task.server_start_timeout_seconds)
 
     @contextmanager
     def wal_queue(self) -> Iterator[WALQueue]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,6 +24,7 @@ from pgwarden.restores.wal_queue import WALQueue
 DEFAULT_SUPERUSER = "postgres"
 USUAL_DATABASES = ("postgres", "template1")
 STATUS_LINE = 8
+TARGETS = {"recovery_target_time", "recovery_target_lsn", "recovery_target_xid", "recovery_target_name"}
 KILLED = 128
 OTHER_BACKUP = "Restore another backup, or to a target before the WAL that is missing."
 
@@ -36,20 +38,30 @@ class RecoveryEnd:
 
 
 def write_configuration(
-    paths: RestorePaths, record: BackupRecord, control: ControlData, resolved: Resolved, *, to_the_end: bool = False
+    paths: RestorePaths,
+    record: BackupRecord,
+    control: ControlData,
+    resolved: Resolved,
+    *,
+    to_the_end: bool = False,
+    stay_open: bool = False,
 ) -> None:
-    """Puts in place what the server recovers with; `to_the_end` of the WAL that there is, whatever the target."""
-    settings = recovery_settings(record, control, paths) | target_settings(resolved, to_the_end=to_the_end)
+    """Puts in place what the server recovers with; `to_the_end` of the WAL that there is, whatever the target. With
+    `stay_open` it is open for reading when it gets there, and is not promoted."""
+    targets = target_settings(resolved, to_the_end=to_the_end, stay_open=stay_open)
+    settings = recovery_settings(record, control, paths) | targets
     for folder in (paths.server_config, paths.socket_folder):
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(mode=0o700)
     (paths.server_config / "postgresql.conf").write_text(render(settings))
     (paths.server_config / "pg_hba.conf").write_text(RECOVERY_HBA)
     (paths.server_config / "pg_ident.conf").write_text("")
-    if control.timeline in {section.timeline for section in resolved.path}:
+    if control.timelines <= {section.timeline for section in resolved.path}:
         # The server takes the signal file away before its first checkpoint on the new timeline. One that is killed in
         # between would come back on the original's timeline.
-        write_durably(paths.data / "recovery.signal", b"")
+        waits = stay_open and not TARGETS & targets.keys()
+        write_durably(paths.data / ("standby.signal" if waits else "recovery.signal"), b"")
+        (paths.data / ("recovery.signal" if waits else "standby.signal")).unlink(missing_ok=True)
     # What a killed server left. The Job's earlier pod is gone before this one starts, and with it that server; its
     # process id may now be somebody else's, and PostgreSQL would refuse to start.
     (paths.data / "postmaster.pid").unlink(missing_ok=True)
@@ -64,23 +76,24 @@ def restored_server(paths: RestorePaths, record: BackupRecord) -> RestoredServer
 
 
 def recover(
-    server: RecoveryServer, paths: RestorePaths, queue: WALQueue, context: AgentContext, timeout_seconds: float
+    server: RecoveryServer,
+    paths: RestorePaths,
+    queue: WALQueue,
+    context: AgentContext,
+    timeout_seconds: float,
+    *,
+    arrived: Callable[[], bool] | None = None,
 ) -> None:
-    """Waits until the server, which has been started, has recovered and accepts connections; hands it WAL meanwhile.
+    """Waits until the server, which has been started, has recovered and accepts connections, or `arrived` says that it
+    is where it is to wait; hands it WAL meanwhile.
 
     `timeout_seconds` is how long neither WAL may be taken nor a line be logged (the server logs every ten seconds of
     a long step). Raises TaskError: WALMissing, RecoveryFailed, RecoveryStuck, ServerContainerGone.
     """
     seen: tuple[str, int] = ("", 0)
     seen_at = time.monotonic()
-    while not is_ready(paths.data):
-        context.check_stop()
-        queue.answer_requests()
-        if queue.failed is not None:
-            raise wal_missing(queue.failed, queue.trouble)
-        if server.exit_code is not None:
-            raise recovery_failed(server)
-        server.check_alive()
+    while not (arrived() if arrived is not None else is_ready(paths.data)):
+        attend(server, queue, context)
         taken = queue.last_taken
         if (state := (taken, server.log_size)) != seen:
             seen, seen_at = state, time.monotonic()
@@ -94,8 +107,19 @@ def recover(
         time.sleep(POLL_SECONDS)
 
 
+def attend(server: RecoveryServer, queue: WALQueue, context: AgentContext) -> None:
+    """Hands the server the WAL that it asks for. Raises TaskError: WALMissing, RecoveryFailed, ServerContainerGone."""
+    context.check_stop()
+    queue.answer_requests()
+    if queue.failed is not None:
+        raise wal_missing(queue.failed, queue.trouble)
+    if server.exit_code is not None:
+        raise recovery_failed(server)
+    server.check_alive()
+
+
 def is_ready(data: Path) -> bool:
-    """Whether the server has ended recovery and accepts connections.
+    """Whether the server accepts connections: one that allows no queries during recovery has ended that.
 
     It says so in the eighth line of postmaster.pid (PostgreSQL, src/include/utils/pidfile.h, LOCK_FILE_LINE_PM_STATUS).
     Asking by connecting would fill its log with refusals.

@@ -28,6 +28,7 @@ from pgwarden.restores.contract import (
     TargetPoint,
 )
 from pgwarden.restores.drills import drill_of, is_drill, owner_labels, volume
+from pgwarden.restores.inspecting import inspect_seconds, word_mounts, word_volumes
 from pgwarden.restores.plan import PORT, claim_name, new_instance, secret_name
 from pgwarden.restores.resource import RestoreRequest
 from pgwarden.stores.access import location, mounts, volumes
@@ -104,6 +105,7 @@ def restore(request: RestoreRequest, around: Surroundings, *, name: str, attempt
         checks=[SQLCheck.model_validate(check.model_dump()) for check in request.spec.checks],
         superuser_password_file=None if drill else f"{PASSWORD_FOLDER}/password",
         drill=drill,
+        inspect_seconds=inspect_seconds(request),
     )
     owner = Owner.of(request)
     data, password, password_mount = drill_volumes(request, around) if drill else instance_volumes(request)
@@ -126,6 +128,7 @@ def restore(request: RestoreRequest, around: Surroundings, *, name: str, attempt
             {"name": "scratch", "emptyDir": {}},
             {"name": "shared-memory", "emptyDir": {"medium": "Memory"}},
             *password,
+            *word_volumes(request),
             *volumes(around.store, identity=around.decryption, read_only=True, catalogue_key=True),
         ),
         more={
@@ -135,7 +138,14 @@ def restore(request: RestoreRequest, around: Surroundings, *, name: str, attempt
             "server_resources": server_resources(request),
             "server_mounts": [DATA_MOUNT, SCRATCH_MOUNT, TEMPORARY_MOUNT, SHARED_MEMORY_MOUNT],
             "restore_mounts": [*COMMON_MOUNTS, DATA_MOUNT, SCRATCH_MOUNT, *fetch_mounts],
-            "recover_mounts": [*COMMON_MOUNTS, DATA_MOUNT, SCRATCH_MOUNT, *password_mount, *store_mounts],
+            "recover_mounts": [
+                *COMMON_MOUNTS,
+                DATA_MOUNT,
+                SCRATCH_MOUNT,
+                *password_mount,
+                *word_mounts(request),
+                *store_mounts,
+            ],
             "recover_task_file": "/pgwarden/task/recover.json",
         },
     )

@@ -114,6 +114,11 @@ class InPlace(Model):
     another one, so that the same request applied again replaces nothing."""
     stop: Annotated[list[Dependent], Field(max_length=32)] = Field(default_factory=list)
     """Workloads to stop meanwhile, beside dependentServices of the DatabaseCluster."""
+    connections_timeout_seconds: Annotated[int, Field(ge=0, le=3600)] = 60
+    """How long connections may remain once these have stopped. Whoever still has one then is named, and the restore
+    ends with everything as it was."""
+    disconnect: bool = False
+    """Nobody is asked who is still connected: all connections end with the server."""
 
 
 class RestoreTarget(Model):
@@ -125,6 +130,13 @@ class RestoreTarget(Model):
     """Nowhere: it is measured, checked with pg_amcheck as well, and thrown away."""
     in_place: InPlace | None = None
     """The cluster's own server, in the place of the data it has."""
+
+
+class Inspection(Model):
+    """The recovered copy waits, open for reading only, until somebody who has looked at it says to go on."""
+
+    time_limit_seconds: Annotated[int, Field(ge=60, le=604800)] = 14400
+    """How long it waits. After that the restore fails, as if it had been cancelled."""
 
 
 class RestoreCheck(Model):
@@ -181,6 +193,8 @@ class RestoreRequestSpec(Model):
         ),
     ] = Field(default_factory=list)
     """Questions the restored data must answer."""
+    inspect: Inspection | None = None
+    """Opens the recovered copy to be looked at before the restore goes on; without it the restore goes on by itself."""
     requested_by: Annotated[str, Field(max_length=253)] = ""
     """Who asked for it; stands in the report."""
     job_template: JobTemplate = Field(default_factory=JobTemplate)
@@ -190,6 +204,8 @@ class RestoreRequestSpec(Model):
     cancel: bool = False
     """Ends the restore; a finished one stays as it is. What was made for a new instance is left and named; in place the
     old data are put back, unless the restored ones have taken their place already."""
+    proceed: bool = False
+    """A copy that is looked at (inspect) is the right one: the restore goes on."""
     discard_old: bool = False
     """Deletes the old data that a finished restore in place has kept."""
 
@@ -288,6 +304,8 @@ class InPlaceStatus(Model):
     """The data directory, as the server's container sees it."""
     preflight: Attempts = Field(default_factory=list)
     """Jobs that looked whether the restore can succeed, before anything stopped."""
+    connections: Attempts = Field(default_factory=list)
+    """Jobs that waited until nobody was connected any more, before the server stopped."""
     look: Attempts = Field(default_factory=list)
     """Jobs that looked which of several members is the primary, where that could not be seen before they stopped."""
     hand_over: Attempts = Field(default_factory=list)
@@ -409,11 +427,18 @@ class RestoreRequest(Resource):
                     " && (!has(self.identity) || self.identity == oldSelf.identity)"
                     " && has(self.checks) == has(oldSelf.checks)"
                     " && (!has(self.checks) || self.checks == oldSelf.checks)"
+                    " && has(self.inspect) == has(oldSelf.inspect)"
+                    " && (!has(self.inspect) || self.inspect == oldSelf.inspect)"
                     " && self.requestedBy == oldSelf.requestedBy && self.jobTemplate == oldSelf.jobTemplate",
-                    "a RestoreRequest describes one restore and cannot be changed, but for suspend, cancel and"
-                    " discardOld; make a new one instead",
+                    "a RestoreRequest describes one restore and cannot be changed, but for suspend, cancel,"
+                    " proceed and discardOld; make a new one instead",
                 ),
                 ("!oldSelf.cancel || self.cancel", "cancel cannot be taken back; make a new RestoreRequest instead"),
+                ("!oldSelf.proceed || self.proceed", "proceed cannot be taken back; cancel the restore instead"),
+                (
+                    "!has(self.inspect) || has(self.target.newInstance) || has(self.target.inPlace)",
+                    "inspect is for a new instance or a restore in place: nobody looks at a drill",
+                ),
             )
         ),
     ]

@@ -33,6 +33,8 @@ HANDSHAKE_FILES = (
     "server.pid",
     "server.exit",
 )
+TOO_FEW_SLOTS = "recovery aborted because of insufficient parameter settings"
+AT_TARGET = "pausing at the end of recovery"
 BEFORE_TARGET = "recovery ended before configured recovery target was reached"
 COMPLAINT = re.compile(r"\b(FATAL|PANIC|ERROR|DETAIL|cp): +(.*)")
 """What PostgreSQL calls an error, and what restore_command says when it cannot put a file into pg_wal."""
@@ -170,16 +172,34 @@ class RecoveryServer:
         src/backend/access/transam/xlogrecovery.c, FinishWalRecovery)."""
         return self.exit_code is not None and BEFORE_TARGET in self.complaints()
 
+    @property
+    def ended_for_settings(self) -> bool:
+        """Whether a server that allows queries ended because the original was given more connections, workers or locks
+        than it has (PostgreSQL, src/backend/access/transam/xlogrecovery.c, RecoveryRequiresIntParameter)."""
+        return self.exit_code is not None and TOO_FEW_SLOTS in self.complaints()
+
+    @property
+    def waits_at_its_target(self) -> bool:
+        """Whether recovery has paused because it has come to its target, and not because settings do not suffice
+        (likewise, recoveryPausesHere)."""
+        return AT_TARGET in self.log_tail()
+
     def complaints(self) -> str:
         """The last errors in the server's log, on one line, for a message."""
-        try:
-            with (self.shared / "server.log").open("rb") as file:
-                file.seek(max(0, self.log_size - LOG_BYTES))
-                text = file.read().decode(errors="replace")
-        except FileNotFoundError:
+        text = self.log_tail()
+        if not text:
             return "it wrote no log"
         found = [f"{kind}: {what}" for kind, what in COMPLAINT.findall(text)]
         return "; ".join(found[-4:]) or "its log names no error"
+
+    def log_tail(self) -> str:
+        """The end of the server's log; empty while there is none."""
+        try:
+            with (self.shared / "server.log").open("rb") as file:
+                file.seek(max(0, self.log_size - LOG_BYTES))
+                return file.read().decode(errors="replace")
+        except FileNotFoundError:
+            return ""
 
     def _beat(self, done: threading.Event) -> None:
         count = 0

@@ -7,6 +7,7 @@ import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import ClassVar
@@ -53,6 +54,8 @@ class Marker(ReportModel):
     """Where the restore begins and which way it goes: found out once, so that every attempt takes the same one."""
     restored: RestoreReport | None = None
     """What operation `restore` answered; from LaidOut on."""
+    open_until: datetime | None = None
+    """Until when the copy may be looked at; None before it first was opened for that."""
     recovered: RecoverReport | None = None
     """What operation `recover` answered; from Checked on."""
 

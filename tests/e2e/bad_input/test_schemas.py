@@ -66,8 +66,8 @@ WAYS: dict[str, tuple[Way, ...]] = {
         Way((*ONE_BACKUP, *only("newInstance"))),
         Way((*ARCHIVE, *moment("lsn", "xid", "name"), *only("newInstance"))),
         Way((*ARCHIVE, *moment("time", "xid", "name"), *only("inPlace"))),
-        Way((*ARCHIVE, *moment("time", "lsn", "name"), *only("drill"))),
-        Way((*POLICY, *moment("time", "lsn", "xid"), *only("drill"))),
+        Way((*ARCHIVE, *moment("time", "lsn", "name"), *only("drill"), "inspect")),
+        Way((*POLICY, *moment("time", "lsn", "xid"), *only("drill"), "inspect")),
     ),
 }
 

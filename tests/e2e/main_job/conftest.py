@@ -155,11 +155,12 @@ def restored(migrated: Place, backups: dict[str, Body], hidden: set[str]) -> dic
 
 
 def request(from_backup: str, name: str) -> Body:
-    """Restores with two questions: one with an answer it must give, one that only has to succeed."""
+    """Restores with two questions: one with an answer it must give, one that only has to succeed, and lasts until the
+    operator has looked how far the pod is."""
     database = BACKUPS[from_backup][0]
     checks = [
         {"name": "it is the right database", "database": database, "query": "SELECT current_database()"}
         | {"expect": database},
-        {"name": "it has tables", "database": database, "query": "SELECT 1 / count(*) FROM pg_tables"},
+        {"name": "it has tables", "database": database, "query": "SELECT 1 / count(*) FROM pg_tables, pg_sleep(4)"},
     ]
     return restore(name, from_backup, checks=checks, requestedBy="the tests")

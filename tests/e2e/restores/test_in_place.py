@@ -141,6 +141,18 @@ def test_a_failed_check_puts_everything_back(premises: Place) -> None:
     assert premises.ask("analytics-0", "SELECT count(*) FROM since", "analytics") == "0"
 
 
+def test_whoever_is_still_connected_is_named_and_the_services_start_again(premises: Place) -> None:
+    session = "psql --username=postgres --command='SELECT pg_sleep(900)' analytics"
+    premises.kubectl("exec", "analytics-0", "--", "sh", "-c", f"nohup {session} >/dev/null 2>&1 &")
+    target = {"inPlace": {"replaces": token(premises, "analytics"), "connectionsTimeoutSeconds": 1}}
+    premises.apply(in_place(premises, "crowded", "analytics", target=target))
+    message = premises.said("restorerequest", "crowded", "Stalled", "ConnectionsRemain")
+    assert "user postgres, database analytics, application psql" in message
+    premises.ask("analytics-0", "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE '%sleep(900)'")
+    runs_as_before(premises)
+    assert premises.get("statefulset", "analytics")["status"]["currentReplicas"] == 1
+
+
 @pytest.mark.parametrize("step", ["StopServer", "Fetch", "Recover"])
 def test_a_cancelled_restore_puts_everything_back(premises: Place, step: str) -> None:
     name = f"cancelled-{step.lower()}"

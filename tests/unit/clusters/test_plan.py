@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from pgwarden.clusters.access import Role, address, obstacle, volume, wanted
+from pgwarden.clusters.access import AbandonedRestore, Role, address, obstacle, volume, wanted
 from pgwarden.clusters.plan import ObservedCluster, plan
 from pgwarden.monitoring.contract import (
     ClusterObservation,
@@ -241,3 +241,34 @@ def test_that_an_orphaned_slot_is_gone_is_told_once() -> None:
     assert said(second.judgments, "SlotsInUse") == ("True", "SlotsInUse")
     again = plan(cluster(status=written(second, known)), ObservedCluster(observation=with_slots()), NOW)
     assert [notice.reason for notice in again.notices if notice.reason == "SlotsInUse"] == []
+
+
+@pytest.mark.parametrize(
+    ("left", "status", "reason", "warns"),
+    [
+        (AbandonedRestore("it is put back"), "False", "PuttingBack", True),
+        (AbandonedRestore("it is put back", handed_over=True), "False", "PuttingBack", True),
+        (AbandonedRestore("it is tried again", stuck=True), "False", "PutBackFailed", True),
+        (AbandonedRestore("all is back", concluded=True), "True", "PutBack", False),
+        (AbandonedRestore("the new data stay", concluded=True, handed_over=True), "True", "HandedOver", False),
+    ],
+)
+def test_what_becomes_of_an_abandoned_restore_is_told(
+    left: AbandonedRestore, status: str, reason: str, *, warns: bool
+) -> None:
+    result = plan(cluster(), ObservedCluster(abandoned=left), NOW)
+    assert said(result.judgments, "RestoresConcluded") == (status, reason)
+    (told,) = [notice for notice in result.notices if notice.reason == reason]
+    assert (told.message, told.warning) == (left.message, warns)
+    assert kstatus(result.judgments) == IN_FORCE
+
+
+def test_where_no_restore_was_abandoned_nothing_is_said_of_one() -> None:
+    nothing = AbandonedRestore("", concluded=True)
+    for earlier in ([], [condition("RestoresConcluded", "True", "PutBack", message="all is back")]):
+        for left in (None, nothing):
+            result = plan(cluster(status={"conditions": earlier}), ObservedCluster(abandoned=left), NOW)
+            assert [each for each in result.judgments if each.type == "RestoresConcluded"] == []
+    at_work = {"conditions": [condition("RestoresConcluded", "False", "PuttingBack", message="it is put back")]}
+    ended = plan(cluster(status=at_work), ObservedCluster(abandoned=nothing), NOW)
+    assert said(ended.judgments, "RestoresConcluded") == ("True", "PutBack")

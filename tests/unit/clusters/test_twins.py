@@ -11,6 +11,7 @@ from pgwarden.kube.context import OperatorContext
 from pgwarden.kube.key import Key
 from pgwarden.monitoring.board import ObservationBoard
 from pgwarden.monitoring.contract import ClusterObservation, EndpointObservation, Observations
+from pgwarden.restores.abandoned_handlers import AbandonedRestores
 from tests.support.context import operator_context
 from tests.support.objects import NAMESPACE, NOW, body
 
@@ -21,7 +22,7 @@ OLDER, YOUNGER = (Key("DatabaseCluster", NAMESPACE, name) for name in ("older", 
 @pytest.fixture
 async def context() -> OperatorContext:
     made = operator_context()
-    made.controllers = [ClusterController(made, ObservationBoard())]
+    made.controllers = [ClusterController(made, ObservationBoard(), AbandonedRestores(made))]
     for key, ago in ((OLDER, 2), (YOUNGER, 1)):
         moment = (NOW - timedelta(hours=ago)).isoformat()
         made.cache.put(key, body("DatabaseCluster", key.name, {}, creationTimestamp=moment))

@@ -23,7 +23,7 @@ JUDGED = re.compile(
 ELSEWHERE = ("cli/", "kube/person.py", "kube/types.py", "archiving/", "postgres/wal_stream.py")
 EVENTS_AND_ENDS = (
     "AdoptedBefore AlreadyCommitted BackupCommitted BackupStuck ExpiryPlanned ExpiryRefused FiledBefore FirstFull"
-    " FullLost FullTaken HandedOver LaidOut PrunePlanned ReconcileFailed StoreWritable"
+    " FullLost FullTaken HandedOver LaidOut NobodyConnected PrunePlanned ReconcileFailed ServerSilent StoreWritable"
 )
 KINDS = "ConfigMap StatefulSet"
 STEPS_AND_STATES = (

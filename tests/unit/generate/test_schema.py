@@ -96,7 +96,7 @@ def test_immutability_covers_every_field_of_a_restore_but_what_is_wished_of_it_l
     spec = structural(RestoreRequest, "spec")
     rule = spec["x-kubernetes-validations"][0]["rule"]
     free = {name for name in spec["properties"] if f"self.{name} == oldSelf.{name}" not in rule}
-    assert free == {"suspend", "cancel", "discardOld"}
+    assert free == {"suspend", "cancel", "proceed", "discardOld"}
 
 
 class Silent(Model):

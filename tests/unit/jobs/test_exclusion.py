@@ -7,7 +7,7 @@ import pytest
 from pgwarden.jobs.exclusion import blocking
 from pgwarden.jobs.task import Operation
 
-REPLACING = [Operation.RESTORE, Operation.IN_PLACE]
+REPLACING = [Operation.RESTORE, Operation.IN_PLACE, Operation.SEE_CONNECTIONS]
 
 
 def test_a_backup_waits_for_another_backup_and_for_what_replaces_the_data() -> None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
+from pgwarden.archiving.contract import ArchiverReport, ArchiverState
 from pgwarden.clusters.resource import DatabaseCluster
 from pgwarden.policies.judgments import ObservedPolicy
 from pgwarden.policies.plan import plan
@@ -11,7 +14,7 @@ from pgwarden.policies.runs import RunType
 from pgwarden.policies.surroundings import restored_timeline
 from pgwarden.restores.resource import RestoreRequest
 from tests.support.objects import NOW, observed_cluster, restore_request
-from tests.unit.policies.bodies import full, settled
+from tests.unit.policies.bodies import full, settled, streaming
 
 
 def restored(timeline: int | None, token: str = "7301-1", *, handed_over: bool = True) -> RestoreRequest:
@@ -42,6 +45,19 @@ def test_the_timeline_that_a_restore_in_place_began_counts_on_the_cluster_that_h
     requests: list[RestoreRequest], cluster: DatabaseCluster | None, timeline: int
 ) -> None:
     assert restored_timeline(requests, cluster) == timeline
+
+
+def seen(**more: Any) -> ArchiverReport | None:
+    """What the archiver tells of the restored server."""
+    facts: dict[str, Any] = {"timeline": 3, "system_identifier": "7301", **more}
+    return streaming(**facts).report
+
+
+def test_the_archiver_sees_the_new_timeline_before_the_monitor_does() -> None:
+    before = cluster_on(2)
+    assert restored_timeline([restored(3)], before, seen()) == 3
+    assert restored_timeline([restored(3)], before, seen(state=ArchiverState.CONFLICT)) == 0
+    assert restored_timeline([restored(3)], before, seen(system_identifier="9999")) == 0
 
 
 def test_a_full_is_taken_at_once_after_a_restore_in_place() -> None:

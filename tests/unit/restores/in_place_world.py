@@ -22,7 +22,7 @@ from pgwarden.restores.contract import Resolved
 from pgwarden.restores.fence import Home
 from pgwarden.restores.going_on import Archiving
 from pgwarden.restores.in_place import plan
-from pgwarden.restores.in_place_claims import MARK, annotation, marked_by, marked_primary, marks
+from pgwarden.restores.in_place_claims import MARK, annotation, marked_by, marked_primary, marks, unmarks
 from pgwarden.restores.in_place_contract import PreflightReport
 from pgwarden.restores.in_place_look import (
     InPlacePlan,
@@ -130,9 +130,13 @@ class Volume:
         self.guarded, self.given_up, self.recovered = False, True, False
         return success("PutBack", {"pgdata": "/data/pgdata"})
 
+    def see_connections(self) -> Result:
+        return success("NobodyConnected", {})
+
     def run(self, stage: Stage) -> Result:
         """What an agent does, all of it, and what it tells."""
         return {
+            Stage.CONNECTIONS: self.see_connections,
             Stage.RESTORE: self.restore,
             Stage.HAND_OVER: self.hand_over,
             Stage.PUT_BACK: self.put_back,
@@ -185,7 +189,7 @@ class World:
         at_work = [
             name
             for name, job in self.jobs.items()
-            if job.phase == JobPhase.RUNNING and self.stages[name] is not Stage.PREFLIGHT
+            if job.phase == JobPhase.RUNNING and self.stages[name] not in (Stage.PREFLIGHT, Stage.CONNECTIONS)
         ]
         return ObservedInPlace(
             token=self.token,
@@ -210,7 +214,8 @@ class World:
         planned = plan(self.request, self.observed(), self.now)
         writes: list[Change | tuple[str, Body]] = [*planned.changes]
         if planned.mark is not None:
-            writes += marks(self.claims, place_of(planned.status), UID, mark=planned.mark)
+            place = place_of(planned.status)
+            writes += marks(self.claims, place, UID, "a note") if planned.mark else unmarks(self.claims, UID)
         for write in writes[:stop_after]:
             if isinstance(write, Change):
                 self.patch(write.workload, write.patch)
@@ -232,7 +237,7 @@ class World:
         assert planned.launch is not None
         stage, number = planned.launch
         name = stage_job(self.request, stage, number)
-        near_data = stage not in (Stage.PREFLIGHT, Stage.LOOK)
+        near_data = stage not in (Stage.PREFLIGHT, Stage.CONNECTIONS, Stage.LOOK)
         if near_data and self.home.members and not marked_primary(self.claims, UID):
             self.trouble.append(f"{stage} begins, and no claim says that it is the primary's")
         if name not in self.jobs:

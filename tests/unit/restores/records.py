@@ -11,6 +11,7 @@ CONTROL = ControlData(
     system_identifier="7711254254696325175",
     state="in production",
     timeline=1,
+    recovery_timeline=0,
     wal_segment_bytes=16 << 20,
     data_checksums=True,
     max_connections=300,

@@ -12,6 +12,7 @@ pg_control version number:            1800
 Database system identifier:           7711254254696325175
 Database cluster state:               shut down
 Latest checkpoint's TimeLineID:       2
+Min recovery ending loc's timeline:   0
 wal_level setting:                    logical
 max_connections setting:              60
 max_worker_processes setting:         8
@@ -39,3 +40,9 @@ def test_a_missing_line_is_told() -> None:
     with pytest.raises(TaskError) as refused:
         parse_control_data(PRINTED.replace("max_wal_senders", "max_wal_other"))
     assert refused.value.reason == "ControlDataUnreadable"
+
+
+def test_a_server_that_was_killed_right_after_its_promotion_is_on_two_timelines() -> None:
+    promoted = parse_control_data(PRINTED.replace("timeline:   0", "timeline:   3"))
+    assert (promoted.timeline, promoted.timelines) == (2, {2, 3})
+    assert parse_control_data(PRINTED).timelines == {2}

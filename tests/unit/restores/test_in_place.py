@@ -78,6 +78,7 @@ def test_each_look_does_one_thing_in_the_order_that_is_documented() -> None:
         "preflight",
         "mark",
         *(f"stop {name}" for name in names),
+        "connections",
         "stop operational",
         "restore",
         "hand_over",
@@ -198,6 +199,44 @@ def test_an_operator_that_dies_after_every_single_write_starts_and_stops_everyth
     assert world.request.status.conditions[0].reason == "Completed"
     assert len(patched) == len(set(patched)) == 2 * (1 + len(world.services)), patched
     as_before(world)
+
+
+def test_connections_that_remain_end_the_restore_before_the_server_is_stopped() -> None:
+    world = World()
+    while Stage.CONNECTIONS not in world.stages.values():
+        world.finish_job("well")
+        world.look()
+    assert world.server.replicas == 1
+    world.finish_job("refused")
+    for _ in range(10):
+        world.look()
+    assert world.ended
+    assert world.request.status.conditions[0].reason == "Refused"
+    states = {step.name: step.state.value for step in world.request.status.steps}
+    assert (states["Connections"], states["StopServer"], states["PutBack"]) == ("Failed", "Pending", "Done")
+    assert set(world.stages.values()) == {Stage.PREFLIGHT, Stage.CONNECTIONS}
+    as_before(world)
+
+
+def test_nobody_is_asked_where_connections_may_end_with_the_server() -> None:
+    target = {"inPlace": {"replaces": TOKEN, "disconnect": True}}
+    world = World(request=in_place_request(target=target))
+    settle(world)
+    assert Stage.CONNECTIONS not in world.stages.values()
+    told = next(step.message for step in world.request.status.steps if step.name == "Connections")
+    assert "target.inPlace.disconnect" in told
+
+
+def test_a_server_that_somebody_starts_again_is_stopped_without_asking_who_is_connected() -> None:
+    world = World()
+    while not world.server.stopped_by(UID):
+        world.look()
+        world.finish_job("well")
+    world.jobs = {name: job for name, job in world.jobs.items() if world.stages[name] is not Stage.CONNECTIONS}
+    happen(world, ("scale up",))
+    planned = world.look()
+    assert [change.workload.name for change in planned.changes] == ["operational"]
+    assert planned.launch is None
 
 
 def test_a_hand_over_that_nobody_was_told_of_is_not_put_back() -> None:

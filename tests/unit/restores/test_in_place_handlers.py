@@ -16,6 +16,7 @@ from pgwarden.jobs.task import TASK_ANNOTATION, Outcome, Result
 from pgwarden.kube.cache import JOB_NAME_LABEL
 from pgwarden.kube.context import OperatorContext
 from pgwarden.kube.key import Key
+from pgwarden.restores.claim_note import NOTE
 from pgwarden.restores.handlers import RestoreController
 from pgwarden.restores.in_place_claims import MARK
 from pgwarden.restores.resource import RestoreRequest
@@ -146,13 +147,18 @@ async def begun(it: Place) -> None:
     await it.until("Preflight")
     it.finish("Passed", {})
     await it.until("Starting")
+    await it.until("WaitingForConnections")
+    assert it.replicas("statefulsets", "operational") == 1
+    it.finish("NobodyConnected", {})
     await it.until("Restoring")
 
 
 async def test_a_restore_goes_all_its_way(it: Place) -> None:
     await begun(it)
     assert it.replicas("statefulsets", "operational") == it.replicas("deployments", "api") == 0
-    assert it.server.objects["persistentvolumeclaims", CLAIM]["metadata"]["annotations"] == {MARK: UID}
+    marked = it.server.objects["persistentvolumeclaims", CLAIM]["metadata"]["annotations"]
+    assert marked[MARK] == UID
+    assert f"{NAMESPACE}/rescue" in marked[NOTE]
     assert ("networkpolicies" in {plural for plural, _ in it.server.objects}) is True
     it.finish("Recovered", RECOVERED)
     await it.until("HandingOver")
@@ -175,7 +181,7 @@ async def test_a_restore_goes_all_its_way(it: Place) -> None:
 
 async def test_the_jobs_run_as_the_server_does_on_its_claim_and_where_it_mounts_it(it: Place) -> None:
     await begun(it)
-    preflight, restore = it.jobs
+    preflight, _, restore = it.jobs
     assert it.task(preflight)["payload"]["action"] == "Preflight"
     payload = it.task(restore)["payload"]
     assert (payload["pgdata"], payload["replaces"]) == ("/data/pgdata", TOKEN)
@@ -186,6 +192,22 @@ async def test_the_jobs_run_as_the_server_does_on_its_claim_and_where_it_mounts_
     assert pod["securityContext"]["runAsUser"] == 999
     assert "fsGroup" not in pod["securityContext"]
     assert restore["metadata"]["labels"]["pgwarden.dev/system-identifier"] == "7301"
+
+
+async def test_who_is_connected_is_asked_as_the_monitor_asks(it: Place) -> None:
+    await it.until("Preflight")
+    it.finish("Passed", {})
+    await it.until("WaitingForConnections")
+    job = it.jobs[-1]
+    payload = it.task(job)["payload"]
+    assert payload["server"]["host"] == "db.example.com"
+    assert payload["timeoutSeconds"] == 60
+    assert not any("persistentVolumeClaim" in volume for volume in job["spec"]["template"]["spec"]["volumes"])
+    it.finish("ConnectionsRemain", {}, failed=True)
+    await it.until("ConnectionsRemain")
+    assert it.said("Stalled")[0] == "True"
+    assert (it.replicas("statefulsets", "operational"), it.replicas("deployments", "api")) == (1, 3)
+    assert it.server.objects["persistentvolumeclaims", CLAIM]["metadata"]["annotations"] == {}
 
 
 def on_node(it: Place, **pod: Any) -> None:
@@ -249,13 +271,15 @@ async def test_a_workload_that_was_changed_meanwhile_is_looked_at_again_before_i
     assert it.replicas("statefulsets", "operational") == 1
     assert it.said("Ready")[1] == "Starting"
     it.server.refuses.clear()
-    await it.until("Restoring")
+    await it.until("WaitingForConnections")
 
 
 async def test_a_long_job_that_the_api_server_refuses_ends_in_everything_put_back(it: Place) -> None:
     await it.until("Preflight")
     it.finish("Passed", {})
     await it.until("Starting")
+    await it.until("WaitingForConnections")
+    it.finish("NobodyConnected", {})
     await it.until("Stopping")
     it.server.refuses["POST", "jobs"] = refusal(422, "Invalid")
     await it.until("JobRefused")

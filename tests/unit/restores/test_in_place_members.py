@@ -59,7 +59,7 @@ def condition(world: World, type_: str) -> Condition:
 def test_the_primary_is_marked_before_a_job_comes_near_the_data(on_one_node: bool) -> None:
     world = of_two(services=[], on_one_node=on_one_node)
     looked = [] if on_one_node else ["look", "mark"]
-    stopped = ["preflight", "mark", "stop StatefulSet shop/operational", *looked]
+    stopped = ["preflight", "mark", "connections", "stop StatefulSet shop/operational", *looked]
     restored = ["restore", "hand_over", "start StatefulSet shop/operational", "unmark"]
     assert done_on_the_way(world) == [*stopped, *restored]
     assert world.trouble == []
@@ -80,6 +80,7 @@ def test_every_claim_is_marked_the_primarys_first_and_its_mark_goes_last() -> No
     assert [annotation(each, MARK) for each in world.claims.values()] == ["", UID]
     while world.server.replicas:
         world.look()
+        world.finish_job("well")
     assert [annotation(each, MARK) for each in world.claims.values()] == [UID, UID]
     assert [annotation(each, PRIMARY) for each in world.claims.values()] == ["", UID]
     while annotation(world.claims[CLAIMS[0]], MARK):

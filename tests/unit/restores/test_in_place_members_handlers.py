@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from pgwarden.restores.claim_note import NOTE
 from pgwarden.restores.in_place_claims import MARK, PRIMARY
 from tests.support.objects import Body, body
 from tests.unit.restores.in_place_world import FOUND, RECOVERED, UID
@@ -39,9 +40,16 @@ def stops(it: Place) -> None:
         it.server.objects.pop(("pods", f"operational-{number}"))
 
 
+async def until_stopped(it: Place, reason: str) -> None:
+    """Nobody is connected any more, the servers stop, and Ready has that reason then."""
+    await it.until("WaitingForConnections")
+    it.finish("NobodyConnected", {})
+    await it.until(reason)
+
+
 def marks(it: Place, claim: str) -> Body:
     found: Body = it.server.objects["persistentvolumeclaims", claim]["metadata"].get("annotations", {})
-    return found
+    return {name: value for name, value in found.items() if name != NOTE}
 
 
 def mounted(job: Body) -> dict[str, dict[str, str]]:
@@ -73,7 +81,7 @@ async def test_members_on_one_node_are_looked_at_beside_the_servers_and_replaced
     assert marks(two, PRIMARYS) == {MARK: UID, PRIMARY: UID}
     assert marks(two, STANDBY) == {MARK: UID}
     stops(two)
-    await two.until("Restoring")
+    await until_stopped(two, "Restoring")
     everywhere = {"/data": PRIMARYS, "/pgwarden/members/0": STANDBY}
     found = mounted(two.jobs[-1])
     assert found.pop("postgres") == {"/data": PRIMARYS}
@@ -106,7 +114,7 @@ async def test_members_on_several_nodes_are_looked_at_once_they_stopped(two: Pla
     await two.until("Starting")
     assert marks(two, PRIMARYS) == marks(two, STANDBY) == {MARK: UID}
     stops(two)
-    await two.until("Looking")
+    await until_stopped(two, "Looking")
     assert two.task(two.jobs[-1])["payload"]["action"] == "Look"
     assert mounted(two.jobs[-1]) == {"agent": {"/pgwarden/members/0": STANDBY, "/pgwarden/members/1": PRIMARYS}}
     two.finish("Found", {"primary": PRIMARYS})
@@ -134,7 +142,7 @@ async def test_a_claim_of_a_member_that_is_gone_is_told_of_and_not_touched(two: 
 async def test_old_data_are_deleted_where_each_member_runs(two: Place) -> None:
     await two.until("Preflight")
     two.finish("Passed", SEEN)
-    await two.until("Restoring")
+    await until_stopped(two, "Restoring")
     two.finish("Recovered", RECOVERED)
     await two.until("HandingOver")
     two.finish("HandedOver", HANDED_OVER)
