@@ -113,7 +113,9 @@ def look_around(place: Place, times: int) -> None:
 def test_at_rest_nothing_is_written(places: tuple[Place, Place]) -> None:
     place, _ = places
     # A database at rest does not grow either, and its size stands in the status.
-    place.ask("modern-0", "ALTER SYSTEM SET autovacuum = off; SELECT pg_reload_conf()")
+    calm = "ALTER SYSTEM SET autovacuum = off; SELECT pg_reload_conf()"
+    place.ask("modern-0", calm)
+    place.ask("again-0", calm, password=place.secret("again-superuser")["password"])
     before, told = versions(place), metrics(place)
     for _ in range(10):
         look_around(place, 1)

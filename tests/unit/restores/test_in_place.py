@@ -162,7 +162,7 @@ def happen(world: World, event: tuple[Any, ...]) -> None:
             world.request = in_place_request(cancel=world.request.spec.cancel)
         case ("scale up",) if world.server.stopped_by(UID):
             assert world.server.body is not None
-            world.server.body["spec"]["replicas"] = 1
+            world.server.body["spec"]["replicas"] = world.before[str(world.server)]["replicas"]
         case ("jobs collected",):
             world.jobs = {name: job for name, job in world.jobs.items() if not job.ended}
         case ("time", seconds):
