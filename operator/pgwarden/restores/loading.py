@@ -6,7 +6,6 @@ the attempt fails, and at the latest by the next one.
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -26,7 +25,7 @@ from pgwarden.postgres.client_files import ClientFiles, client_files
 from pgwarden.postgres.live import LiveServer, NewDatabase
 from pgwarden.postgres.thinning import row_counts
 from pgwarden.restores.load_trouble import load_failed, roles_in_the_way, rows_differ
-from pgwarden.restores.parts_contract import LiveTarget, Part, PartReport, TableRows
+from pgwarden.restores.parts_contract import LiveTarget, Part, PartReport, TableRows, working_name
 from pgwarden.restores.steps import Steps
 
 LOOK_SECONDS = 2.0
@@ -85,8 +84,7 @@ class Loader:
         self.context = context
 
     def working_name(self, part: Part) -> str:
-        """The name that a part's database has until it is whole: this request's own, and no other's."""
-        return working_name(self.request_uid, part)
+        return working_name(self.request_uid, part.new_name)
 
     def preflight(self, sources: Sequence[tuple[Part, Source]]) -> str:
         """Whether the server can take the parts; how large they are. Waits for a person who makes missing roles.
@@ -254,12 +252,6 @@ class Loader:
     @property
     def where(self) -> str:
         return f"{self.into.address.host}:{self.into.address.port}"
-
-
-def working_name(request_uid: str, part: Part) -> str:
-    """The name of a part's database until it is whole; 49 bytes."""
-    digest = hashlib.sha256(f"{request_uid}\0{part.new_name}".encode()).hexdigest()
-    return f"pgwarden_restore_{digest[:32]}"
 
 
 def look_at(into: LiveTarget, request_uid: str) -> LiveServer:

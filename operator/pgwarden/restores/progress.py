@@ -32,6 +32,18 @@ AGENT_STEPS = (
 STEPS = (*AGENT_STEPS, START_INSTANCE)
 # Of a drill, which is looked at more closely and handed over to nobody.
 DRILL_STEPS = (*AGENT_STEPS[: AGENT_STEPS.index("ShutDown")], AMCHECK, "ShutDown", "VerifyFiles")
+# Into a server that runs: what is recovered is loaded there, and not handed over.
+PARTS_STEPS = (
+    "LookAtTarget",
+    *AGENT_STEPS[: AGENT_STEPS.index("ShutDown")],
+    "Select",
+    "Preflight",
+    "Load",
+    "Analyze",
+    "CountRows",
+    "Publish",
+    "ShutDown",
+)
 
 
 def steps_of(

@@ -17,6 +17,8 @@ from pgwarden.api.conditions import READY, find, is_true
 from pgwarden.api.quantities import human_seconds
 from pgwarden.jobs.task import shorten
 from pgwarden.restores.follow_up import follow_ups
+from pgwarden.restores.parts import described as described_parts
+from pgwarden.restores.parts import wants_parts
 from pgwarden.restores.resource import CheckOutcome, RecoveryPoint, RestoreRequest, Step
 
 MOST_BYTES = 65_536
@@ -138,6 +140,8 @@ def window_lost(request: RestoreRequest) -> str:
 def into(request: RestoreRequest) -> str:
     """What is restored into, for people."""
     instance, in_place = request.spec.target.new_instance, request.spec.target.in_place
+    if wants_parts(request):
+        return described_parts(request)
     if in_place is not None:
         return f"the cluster's own server, in the place of {in_place.replaces} (system identifier and timeline)"
     return f"new instance {instance.name}" if instance is not None else "a scratch volume, as a drill"

@@ -15,8 +15,7 @@ from psycopg import sql
 
 from pgwarden.jobs.files import DatabaseAddress, StoreLocation
 from pgwarden.restores.contract import TargetPoint
-from pgwarden.restores.loading import working_name
-from pgwarden.restores.parts_contract import LiveTarget, Part, TableName
+from pgwarden.restores.parts_contract import LiveTarget, Part, TableName, working_name
 from tests.support.postgres import PostgresServer, new_folder, owned_folder, postgres_server, wait_until
 from tests.support.restore_pod import RestorePod
 from tests.support.roles import role_of_script
@@ -287,7 +286,7 @@ def test_killed_in_the_middle_the_repeat_is_right(night: Night, new_part: NewPar
     assert recovered.reason in ("PartsRestored", "AlreadyRestored"), (recovered, second.server_log)
     assert recovered.report["parts"][0]["rows"] == 520
     assert night.ask("after_the_kill", "SELECT count(*) FROM billing.invoices") == [(520,)]
-    assert working_name(first.request_uid, part) not in night.databases()
+    assert working_name(first.request_uid, part.new_name) not in night.databases()
 
 
 def test_done_once_it_answers_again_without_recovering(night: Night, new_part: NewPart) -> None:
@@ -313,7 +312,7 @@ def test_a_failed_load_leaves_nothing(night: Night, new_part: NewPart) -> None:
     with night.server.connect() as connection:
         recover = pod.start_recover()
         end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s"
-        name = working_name("interrupted", part)
+        name = working_name("interrupted", part.new_name)
         wait_until(lambda: bool(connection.execute(end, (name,)).fetchall()) or not recover.running, "no session")
         result = recover.result()
     assert result.outcome == "Failed" and result.retryable, result
