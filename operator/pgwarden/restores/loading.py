@@ -134,7 +134,7 @@ class Loader:
         owners = sorted({role for each in needs for role in (*each.owners, each.owner)})
         granted = {role for each in needs for role, _ in each.grants or () if role}
         others = sorted({role for each in needs for role in each.roles} | granted)
-        deadline = time.monotonic() + self.into.patience_seconds
+        deadline, said = time.monotonic() + self.into.patience_seconds, ""
         while True:
             with live.talking(self.into.address) as connection:
                 trouble = live.role_trouble(connection, owners, others)
@@ -145,7 +145,10 @@ class Loader:
             error = roles_in_the_way(self.where, server.user, trouble.missing, to_join)
             if time.monotonic() >= deadline:
                 raise error
-            self.context.progress("Preflight", detail=f"waits for roles: {error.remedy}")
+            if error.remedy != said:
+                said = error.remedy
+                self.context.log(f"waits: {error}. {said}")
+            self.context.progress("Preflight", detail=f"waits for roles: {said}")
             if self.context.stop.wait(LOOK_SECONDS):
                 self.context.check_stop()
 
