@@ -154,7 +154,9 @@ def test_a_table_that_was_dropped_comes_back_as_of_the_moment_before(night: Nigh
     assert part["counts"] == [{"table": "billing.invoices", "rows": 520}]
     name = part["newName"]
     assert night.ask(name, "SELECT count(*), sum(amount) FROM billing.invoices WHERE state = 'open'") == [(520, 125270)]
-    assert night.ask(name, "INSERT INTO billing.invoices (account) VALUES (1) RETURNING id") == [(521,)]
+    # WAL runs ahead of sequences, so the next number is not the very next.
+    ((number,),) = night.ask(name, "INSERT INTO billing.invoices (account) VALUES (1) RETURNING id")
+    assert number > 520
     owner = "SELECT pg_get_userbyid(relowner) FROM pg_class WHERE oid = 'billing.invoices'::regclass"
     assert night.ask(name, owner) == [(OWNER,)]
     assert night.ask(name, "SELECT reltuples > 0 FROM pg_class WHERE relname = 'invoices'") == [(True,)]
