@@ -160,10 +160,15 @@ class Into(Model):
         Field(
             min_length=1,
             max_length=8,
-            json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["newName"]},
+            json_schema_extra={
+                "x-kubernetes-list-type": "map",
+                # The copy is thinned to what is wanted of it, and that can be done once.
+                "x-kubernetes-list-map-keys": ["database"],
+                **rules(("self.all(a, self.exists_one(b, a.newName == b.newName))", "each newName can be given once")),
+            },
         ),
     ]
-    """The new databases."""
+    """What is taken, each database once."""
     without_owners: bool = False
     """Everything belongs to the role that loads it, and privileges are left out: for servers without these roles."""
     image: ImageName | None = None
