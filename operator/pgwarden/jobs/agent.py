@@ -56,6 +56,7 @@ OPERATIONS: dict[Operation, tuple[str, str]] = {
     Operation.FILE_REPORT: ("pgwarden.restores.file_report_task", "FileReportTask"),
     Operation.RESTORE_PARTS: ("pgwarden.restores.parts_task", "PartsTask"),
     Operation.RECOVER_PARTS: ("pgwarden.restores.parts_recover_task", "RecoverPartsTask"),
+    Operation.LOAD_DUMP: ("pgwarden.restores.load_dump_task", "LoadDumpTask"),
 }
 
 

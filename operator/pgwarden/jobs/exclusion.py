@@ -25,10 +25,11 @@ EXCLUDES: dict[Operation, frozenset[Operation]] = {
     Operation.DRILL: frozenset({Operation.DRILL}),
     # The server is about to be stopped: what works on it ends first, in its own time.
     Operation.IN_PLACE: frozenset(
-        {Operation.MIGRATE, Operation.BACKUP, Operation.LOGICAL_BACKUP, Operation.RESTORE_PARTS}
+        {Operation.MIGRATE, Operation.BACKUP, Operation.LOGICAL_BACKUP, Operation.RESTORE_PARTS, Operation.LOAD_DUMP}
     ),
     # Into databases of their own: nothing else knows of them before they are whole.
     Operation.RESTORE_PARTS: REPLACING,
+    Operation.LOAD_DUMP: REPLACING,
     Operation.PROBE_STORE: frozenset(),
     # One small object in the store.
     Operation.FILE_REPORT: frozenset(),

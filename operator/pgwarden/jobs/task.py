@@ -52,6 +52,7 @@ class Operation(StrEnum):
     FILE_REPORT = "file-report"
     RESTORE_PARTS = "restore-parts"
     RECOVER_PARTS = "recover-parts"
+    LOAD_DUMP = "load-dump"
 
 
 class ObjectRef(ContractModel):

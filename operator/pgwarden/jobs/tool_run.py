@@ -99,11 +99,11 @@ class ToolRun:
                 yield chunk
         self._end()
 
-    def feed(self, chunks: Iterable[bytes]) -> None:
+    def feed(self, chunks: Iterable[bytes], *, to_the_end: bool = True) -> None:
         """Writes `chunks` to standard input and waits for the end of a tool that was made `fed`.
 
-        A tool may have read enough before the last chunk; the rest is still taken from `chunks`, which may tell only
-        at their end that they were damaged. Raises ToolFailed, what `tick` raises and what `chunks` raise.
+        A tool may have read enough before the last chunk; `to_the_end` the rest is still taken from `chunks`, which may
+        tell only then that they were damaged. Raises ToolFailed, what `tick` raises and what `chunks` raise.
         """
         assert self._process.stdin is not None  # it was asked for  # noqa: S101
         listens = True
@@ -111,7 +111,7 @@ class ToolRun:
             self._tick(self)
             if listens:
                 listens = self._write(self._process.stdin.fileno(), chunk)
-            if not listens and self._process.poll():
+            if not listens and (self._process.poll() or not to_the_end):
                 break
             self.sent += len(chunk)
         self._process.stdin.close()

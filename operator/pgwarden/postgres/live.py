@@ -195,6 +195,11 @@ def role_trouble(connection: Connection, owners: Sequence[str], others: Sequence
     return RoleTrouble([str(name) for name, absent, _ in rows if absent], [str(n) for n, _, alien in rows if alien])
 
 
+def role_names(connection: Connection) -> list[str]:
+    """Names of all roles."""
+    return [str(name) for (name,) in connection.execute("SELECT rolname FROM pg_roles ORDER BY 1").fetchall()]
+
+
 def unavailable_extensions(connection: Connection, wanted: Sequence[str]) -> list[str]:
     """Those of the extensions that the server does not have."""
     rows = connection.execute("SELECT name FROM pg_available_extensions").fetchall()

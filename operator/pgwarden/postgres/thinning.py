@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from psycopg import sql
 
@@ -61,11 +62,7 @@ def keep_only(connection: Connection, schemas: Collection[str], tables: Collecti
     present = relations(connection)
     refuse_absent(connection, present, schemas, tables)
     edges = query(connection, "partition_edges")
-    children: dict[int, list[int]] = {}
-    for parent, child, *_ in edges:
-        children.setdefault(parent, []).append(child)
-    named = [each.oid for each in present if each.schema in schemas or (each.schema, each.name) in tables]
-    wanted = with_descendants(named, children)
+    wanted = named_ones(present, edges, schemas, tables)
     keys = query(connection, "foreign_keys")
     told = [
         f"foreign key {name} is left out: it leads to a table that is not restored"
@@ -105,6 +102,31 @@ def refuse_absent(
             f"at the restored moment there is no {', no '.join(absent[:8])}",
             remedy=f"Names are exact, capitals included; choose a moment at which it was there. {NEW_REQUEST}",
         )
+
+
+def others_than(
+    connection: Connection, schemas: Collection[str], tables: Collection[tuple[str, str]]
+) -> tuple[list[str], list[str]]:
+    """What is not there of the tables named, and what is there beside them and the schemas: as SQL has their names."""
+    present = relations(connection)
+    wanted = named_ones(present, query(connection, "partition_edges"), schemas, tables)
+    known = {(each.schema, each.name) for each in present}
+    absent = [sql.Identifier(*each).as_string(connection) for each in sorted(set(tables) - known)]
+    return absent, [each.quoted for each in present if each.oid not in wanted]
+
+
+def named_ones(
+    present: Sequence[Relation],
+    edges: Sequence[Sequence[Any]],
+    schemas: Collection[str],
+    tables: Collection[tuple[str, str]],
+) -> set[int]:
+    """The relations of the schemas and those named, with their partitions and what inherits from them."""
+    children: dict[int, list[int]] = {}
+    for parent, child, *_ in edges:
+        children.setdefault(parent, []).append(child)
+    named = [each.oid for each in present if each.schema in schemas or (each.schema, each.name) in tables]
+    return with_descendants(named, children)
 
 
 def with_descendants(named: Iterable[int], children: dict[int, list[int]]) -> set[int]:

@@ -34,7 +34,7 @@ from pgwarden.restores.filing import concludes, due, report_job
 from pgwarden.restores.in_place import at_rest
 from pgwarden.restores.in_place_handlers import InPlaceRestorer, Sources
 from pgwarden.restores.new_cluster import database_cluster, not_made, wants_cluster
-from pgwarden.restores.parts import older_server
+from pgwarden.restores.parts import from_dump, older_server
 from pgwarden.restores.plan import (
     ObservedRestore,
     RestorePlan,
@@ -110,14 +110,14 @@ class RestoreController:
         state = await observe_job(context, key.namespace, name, recorded=bool(attempts))
         found = await self.find(request, key.namespace)
         around, obstacle = await self.surroundings(request, found, key.namespace)
-        operation, system = operation_of(request), kept_clear(request, found)
+        operation, system = operation_of(request, dump=from_dump(found.backup)), kept_clear(request, found)
         recovered = (state.ended or request.status.restored_to is not None) and not on_scratch(request)
         running, problem = await self.instance_state(request, key.namespace) if recovered else (False, "")
         observed = ObservedRestore(
             backup=found.backup,
             job=state,
             obstacle=obstacle,
-            refusal=backup_refusal(found.backup)
+            refusal=backup_refusal(request, found.backup)
             or older_server(request, version_of(found), found.live)
             or (None if attempts else await self.taken(request, key.namespace)),
             busy=no_room(context, operation, system, request.metadata.uid),
@@ -171,7 +171,7 @@ class RestoreController:
         """What a restore in place refers to."""
         found = await self.find(request, namespace)
         around, obstacle = await self.surroundings(request, found, namespace)
-        return Sources(found.cluster, found.workload, around, obstacle, backup_refusal(found.backup))
+        return Sources(found.cluster, found.workload, around, obstacle, backup_refusal(request, found.backup))
 
     async def find(self, request: RestoreRequest, namespace: str) -> Found:
         """What the request refers to."""
@@ -229,8 +229,9 @@ class RestoreController:
         absent = await missing(self.context.client, namespace, secrets_wanted)
         if absent:
             return None, Obstacle("SecretMissing", "; ".join(absent))
+        dump = from_dump(found.backup)
         server_image = self.server_image(request, found)
-        if not server_image:
+        if not server_image and not dump:
             message = (
                 "no image of the server is known: set image or workloadRef of the DatabaseCluster, or make a new"
                 " RestoreRequest with the image of its target"
@@ -239,22 +240,24 @@ class RestoreController:
         version = version_of(found)
         if not version:
             return None, version_unknown(found.cluster_name)
-        image = agent_image(config, major_version(version))
+        # A dump is loaded by the tools of the server that it goes into.
+        major = major_version(found.live.status.version if dump and found.live is not None else version)
+        image = agent_image(config, major)
         if image is None:
-            return None, Obstacle("AgentImageMissing", image_missing(config, major_version(version)))
+            return None, Obstacle("AgentImageMissing", image_missing(config, major))
         refused = account_refused(config, request.spec.job_template.service_account_name)
         if refused:
             return None, Obstacle("ServiceAccountRefused", refused)
         base = found.backup or newest([each for each in found.alike if is_physical(each)])
         room = volume_bytes(base, found.alike)
-        if wants_size(request) and room is None:
+        if wants_size(request) and room is None and not dump:
             return None, size_unknown(found.cluster_name)
         around = Surroundings(
             cluster=found.cluster_name,
             location=found.backup.status.location if found.backup is not None else "",
             archive="" if found.backup is not None else archive_folder(namespace, found.cluster_name),
             target=target_point(request),
-            major=major_version(version),
+            major=major,
             superuser=found.like.status.superuser if found.like is not None else "",
             store=found.store,
             server_image=server_image,
@@ -264,6 +267,7 @@ class RestoreController:
             volume_bytes=room or 0,
             system_identifier=kept_clear(request, found),
             live=found.live,
+            dump=found.backup if dump else None,
             image_pull_policy=config.image_pull_policy,
             image_pull_secrets=tuple(config.image_pull_secrets),
         )

@@ -84,6 +84,19 @@ def roles_in_the_way(where: str, user: str, missing: Sequence[str], not_ours: Se
     )
 
 
+def refuse_others(part: Part, absent: Sequence[str], strangers: Sequence[str]) -> None:
+    """Raises TaskError with reason PartNotFound unless what was loaded is what was named, and nothing else."""
+    told = [f"without {', '.join(absent[:SHOWN])}"] if absent else []
+    told += [f"with {', '.join(strangers[:SHOWN])} beside"] if strangers else []
+    if told:
+        raise TaskError(
+            "PartNotFound",
+            f"what was loaded as {part.new_name!r} came {' and '.join(told)}",
+            remedy="The database was deleted again. Names are exact, capitals included; where two names of the dump "
+            "differ in blanks only, restore the whole database. Correct target.into.databases in a new RestoreRequest.",
+        )
+
+
 def rows_differ(part: Part, expected: Mapping[str, int], found: Mapping[str, int]) -> TaskError:
     """What was loaded has other rows than the recovered copy."""
     tables = sorted({name for name in {*expected, *found} if expected.get(name) != found.get(name)})

@@ -23,8 +23,8 @@ from pgwarden.jobs.tools import environment, find_tool
 from pgwarden.postgres import live
 from pgwarden.postgres.client_files import ClientFiles, client_files
 from pgwarden.postgres.live import LiveServer, NewDatabase
-from pgwarden.postgres.thinning import row_counts
-from pgwarden.restores.load_trouble import load_failed, roles_in_the_way, rows_differ
+from pgwarden.postgres.thinning import others_than, row_counts
+from pgwarden.restores.load_trouble import load_failed, refuse_others, roles_in_the_way, rows_differ
 from pgwarden.restores.parts_contract import LiveTarget, Part, PartReport, TableRows, working_name
 from pgwarden.restores.steps import Steps
 
@@ -76,11 +76,15 @@ class Source(Protocol):
 class Loader:
     """Loads the parts of one request into its live server."""
 
-    def __init__(self, into: LiveTarget, request_uid: str, major: int, context: AgentContext) -> None:
+    def __init__(
+        self, into: LiveTarget, request_uid: str, major: int, context: AgentContext, *, data_major: int | None = None
+    ) -> None:
         self.into = into
         self.request_uid = request_uid
         self.major = major
         """Of the tools."""
+        self.data_major = data_major or major
+        """Of the server that the data are of."""
         self.context = context
 
     def working_name(self, part: Part) -> str:
@@ -92,11 +96,11 @@ class Loader:
         Raises TaskError: RolesMissing, ExtensionsUnavailable, ExtensionsForbidden, LiveServerOlder, and as `look_at`.
         """
         server = look_at(self.into, self.request_uid)
-        if server.major < self.major:
+        if server.major < self.data_major:
             raise TaskError(
                 "LiveServerOlder",
-                f"the data are of PostgreSQL {self.major}, and {self.where} is PostgreSQL {server.major}, which does "
-                "not understand all that a newer one dumps",
+                f"the data are of PostgreSQL {self.data_major}, and {self.where} is PostgreSQL {server.major}, which "
+                "does not understand all that a newer one dumps",
                 remedy="Name a DatabaseCluster of that major version or a later one in target.into.clusterRef.",
             )
         for part, source in sources:
@@ -212,6 +216,9 @@ class Loader:
     def count(self, part: Part, source: Source) -> PartReport:
         """Counts the rows of each table, and compares where the copy told them. Raises TaskError: RowsDiffer."""
         with live.talking(self.into.address, self.working_name(part)) as connection:
+            if not part.whole:
+                names = {(each.schema_name, each.table_name) for each in part.tables}
+                refuse_others(part, *others_than(connection, part.schemas, names))
             found = row_counts(connection)
             size = live.size_of(connection)
             source.needs.findings += [

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 
 from pgwarden.api.quantities import human_seconds
+from pgwarden.backups.resource import BackupType, DatabaseBackup
 from pgwarden.clusters.access import Obstacle, major_version
 from pgwarden.clusters.resource import DatabaseCluster
 from pgwarden.jobs.task import shorten
 from pgwarden.restores.identifiers import quoted
-from pgwarden.restores.parts_contract import Part, PartReport, PartsReport, TableName, working_name
+from pgwarden.restores.parts_contract import Part, PartReport, TableName, working_name
 from pgwarden.restores.resource import Into, LoadedDatabase, RestoreRequest, RestoreRequestStatus, RowCount
 from pgwarden.restores.swap import swap_of
 
@@ -55,6 +57,28 @@ def older_server(request: RestoreRequest, version: str, live: DatabaseCluster | 
     return Obstacle("LiveServerOlder", message)
 
 
+def from_dump(backup: DatabaseBackup | None) -> bool:
+    """Whether parts come out of a dump, which needs no server of its own to be read."""
+    return backup is not None and backup.spec.type == BackupType.LOGICAL
+
+
+def not_of_dumps(request: RestoreRequest) -> Obstacle | None:
+    """What is asked for and a dump cannot give."""
+    if request.spec.source.target is not None:
+        message = (
+            "a logical backup is of one moment, and no WAL leads from it to another: leave source.target out, or name a"
+            " full or incremental backup, or a policyRef, in a new RestoreRequest"
+        )
+        return Obstacle("LogicalBackupHasNoMoments", message)
+    if request.spec.checks:
+        message = (
+            "checks are asked of a recovered copy, and a logical backup is loaded without one: leave them out in a new"
+            " RestoreRequest, and ask the new databases"
+        )
+        return Obstacle("ChecksNotPossible", message)
+    return None
+
+
 def described(request: RestoreRequest) -> str:
     """Where to, for people."""
     into = into_of(request)
@@ -63,14 +87,14 @@ def described(request: RestoreRequest) -> str:
 
 
 def loaded(
-    request: RestoreRequest, status: RestoreRequestStatus, report: PartsReport, now: datetime
+    request: RestoreRequest, status: RestoreRequestStatus, parts: Sequence[PartReport], now: datetime
 ) -> RestoreRequestStatus:
     """The status of a restore whose databases are there."""
     began = status.start_time or now
     swaps = {each.new_name: swap_of(each) for each in into_of(request).databases}
     return status.model_copy(
         update={
-            "loaded": [loaded_database(each, swaps.get(each.new_name, "")) for each in report.parts],
+            "loaded": [loaded_database(each, swaps.get(each.new_name, "")) for each in parts],
             "completion_time": now.replace(microsecond=0),
             "duration_seconds": round(max(0.0, (now - began).total_seconds()), 1),
             "step": "Done",

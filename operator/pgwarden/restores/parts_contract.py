@@ -3,7 +3,7 @@
 Out of a physical backup a pod has the three parts of any restore (contract.py), with these differences: its init
 container has the operation `restore-parts`, which looks at the live server before it fetches anything, and its agent
 has `recover-parts`, which loads the parts into the live server as soon as the copy is recovered, and hands nothing
-over.
+over. A logical backup needs no server of its own: one agent with the operation `load-dump` reads it out of the store.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field
 
-from pgwarden.jobs.files import PRIVATE, DatabaseAddress
-from pgwarden.jobs.task import ContractModel, Operation, Report
-from pgwarden.restores.contract import RecoverReport, RecoverTask, RestoreTask
+from pgwarden.jobs.files import PRIVATE, SCRATCH, DatabaseAddress, StoreLocation
+from pgwarden.jobs.task import ContractModel, Operation, Payload, Report
+from pgwarden.restores.contract import RecoverReport, RecoverTask, RestoreTask, StepReport
 
 Name = Annotated[str, Field(min_length=1, max_length=63)]
 
@@ -73,6 +73,22 @@ class RecoverPartsTask(RecoverTask):
     into: LiveTarget
 
 
+class LoadDumpTask(Payload):
+    """Load databases of a logical backup, or parts of them, into a live server."""
+
+    OPERATION: ClassVar[Operation] = Operation.LOAD_DUMP
+
+    request_uid: str
+    store: StoreLocation
+    location: str
+    """Path of the backup's folder inside the store."""
+    into: LiveTarget
+    scratch_folder: str = SCRATCH
+    """Where a dump in directory format is unpacked."""
+    parallel: Annotated[int, Field(ge=1, le=16)] = 2
+    """Tables loaded at once, out of a dump in directory format."""
+
+
 class TableRows(Report):
     """How many rows a restored table has."""
 
@@ -97,6 +113,17 @@ class PartsReport(RecoverReport):
     """Of operation `recover-parts`."""
 
     parts: list[PartReport] = Field(default_factory=list)
+
+
+class LoadReport(Report):
+    """Of operation `load-dump`."""
+
+    backup_id: str
+    system_identifier: str = ""
+    parts: list[PartReport] = Field(default_factory=list)
+    findings: list[str] = Field(default_factory=list)
+    steps: list[StepReport] = Field(default_factory=list)
+    repeated: bool = False
 
 
 def working_name(request_uid: str, new_name: str) -> str:

@@ -17,13 +17,13 @@ from pgwarden.jobs.attempts import Decision, Verdict, decide
 from pgwarden.jobs.names import job_name
 from pgwarden.jobs.plan import REPORT_UNREADABLE, Plan, report_of, told, with_progress
 from pgwarden.jobs.state import JobPhase, JobState
-from pgwarden.jobs.task import Progress, shorten
+from pgwarden.jobs.task import Progress, Result, shorten
 from pgwarden.restores import parts
 from pgwarden.restores.contract import RecoverReport, Resolved
 from pgwarden.restores.drills import given_up, in_words, is_drill, measured
 from pgwarden.restores.parts import wants_parts
-from pgwarden.restores.parts_contract import PartsReport
-from pgwarden.restores.progress import DRILL_STEPS, PARTS_STEPS, STEPS, steps_of
+from pgwarden.restores.parts_contract import LoadReport, PartReport, PartsReport
+from pgwarden.restores.progress import DRILL_STEPS, DUMP_STEPS, PARTS_STEPS, STEPS, steps_of
 from pgwarden.restores.resource import NewInstance, ResolvedPoint, RestoreRequest, RestoreRequestStatus
 from pgwarden.restores.scratch import on_scratch, scratch_storage
 from pgwarden.restores.told import with_told
@@ -119,17 +119,33 @@ def plan(request: RestoreRequest, observed: ObservedRestore, now: datetime) -> R
     if decision.verdict == Verdict.BACK_OFF:
         return said(request, status, in_progress(decision.reason, decision.message), decision.seconds)
     if decision.verdict == Verdict.SUCCEEDED:
-        report = report_of(PartsReport if wants_parts(request) else RecoverReport, decision.result)
+        report = report_in(request, decision.result)
         if report is None:
             return said(request, status, stalled(REPORT_UNREADABLE, unreadable(request)), None)
+        if isinstance(report, LoadReport):
+            return loaded(request, status, report.parts, now)
+        if isinstance(report, PartsReport):
+            return loaded(request, recovered(request, status, report), report.parts, now)
         if is_drill(request):
             status = measured(request, recovered(request, status, report), now)
             return said(request, status, ready("Completed", in_words(status)), None)
-        if isinstance(report, PartsReport):
-            status = parts.loaded(request, recovered(request, status, report), report, now)
-            return said(request, status, ready("Completed", parts.in_words(request, status)), None)
         return hand_over(request, recovered(request, status, report), observed, now)
     return said(request, status, stalled(decision.reason, decision.message), None)
+
+
+def loaded(
+    request: RestoreRequest, status: RestoreRequestStatus, made: Sequence[PartReport], now: datetime
+) -> RestorePlan:
+    """The plan for parts that are in the server that runs."""
+    status = parts.loaded(request, status, made, now)
+    return said(request, status, ready("Completed", parts.in_words(request, status)), None)
+
+
+def report_in(request: RestoreRequest, result: Result | None) -> RecoverReport | LoadReport | None:
+    """What the agent reported; None where it cannot be read."""
+    if not wants_parts(request):
+        return report_of(RecoverReport, result)
+    return report_of(PartsReport, result) or report_of(LoadReport, result)
 
 
 def start(
@@ -203,7 +219,9 @@ def with_resolved(status: RestoreRequestStatus, job: JobState) -> RestoreRequest
 
 
 def too_small(request: RestoreRequest, backup: DatabaseBackup | None) -> Obstacle | None:
-    """A claim that cannot hold the backup is refused before anything is made."""
+    """A claim that cannot hold the backup is refused before anything is made; a dump passes through the pod."""
+    if parts.from_dump(backup):
+        return None
     target = request.spec.target
     size = scratch_storage(request).size if on_scratch(request) else new_instance(request).storage.size
     needed = space_needed(backup) if backup is not None else 0
@@ -346,13 +364,22 @@ def with_steps(
         status.steps,
         observed.job,
         observed.progress,
-        names=PARTS_STEPS if wants_parts(request) else DRILL_STEPS if is_drill(request) else STEPS,
+        names=step_names(request, status, observed.backup),
         starting=starting,
         started=started,
         now=now,
     )
     current = next((step.name for step in steps if step.state in ("Running", "Failed")), status.step)
     return status.model_copy(update={"steps": steps, "step": current})
+
+
+def step_names(request: RestoreRequest, status: RestoreRequestStatus, backup: DatabaseBackup | None) -> Sequence[str]:
+    """The steps that the restore goes."""
+    if wants_parts(request):
+        # The backup may be gone by now.
+        dump = [each.name for each in status.steps] == list(DUMP_STEPS) or parts.from_dump(backup)
+        return DUMP_STEPS if dump else PARTS_STEPS
+    return DRILL_STEPS if is_drill(request) else STEPS
 
 
 def said(

@@ -33,17 +33,10 @@ STEPS = (*AGENT_STEPS, START_INSTANCE)
 # Of a drill, which is looked at more closely and handed over to nobody.
 DRILL_STEPS = (*AGENT_STEPS[: AGENT_STEPS.index("ShutDown")], AMCHECK, "ShutDown", "VerifyFiles")
 # Into a server that runs: what is recovered is loaded there, and not handed over.
-PARTS_STEPS = (
-    "LookAtTarget",
-    *AGENT_STEPS[: AGENT_STEPS.index("ShutDown")],
-    "Select",
-    "Preflight",
-    "Load",
-    "Analyze",
-    "CountRows",
-    "Publish",
-    "ShutDown",
-)
+LOAD_STEPS = ("Select", "Preflight", "Load", "Analyze", "CountRows", "Publish")
+PARTS_STEPS = ("LookAtTarget", *AGENT_STEPS[: AGENT_STEPS.index("ShutDown")], *LOAD_STEPS, "ShutDown")
+# Out of a dump nothing is recovered.
+DUMP_STEPS = ("LookAtTarget", RESOLVE, *LOAD_STEPS)
 
 
 def steps_of(

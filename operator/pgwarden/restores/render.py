@@ -7,9 +7,10 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from pgwarden.api.references import SecretKey
+from pgwarden.backups.resource import DatabaseBackup
 from pgwarden.clusters.resource import DatabaseCluster
 from pgwarden.jobs.files import SECRETS
-from pgwarden.jobs.launch import task_of
+from pgwarden.jobs.launch import Launch, task_of
 from pgwarden.jobs.names import (
     COMPONENT_LABEL,
     OPERATION_LABEL,
@@ -31,7 +32,7 @@ from pgwarden.restores.contract import (
 from pgwarden.restores.drills import is_drill, owner_labels, volume
 from pgwarden.restores.parts import wants_parts
 from pgwarden.restores.parts_contract import PartsTask, RecoverPartsTask
-from pgwarden.restores.parts_render import live_mounts, live_target, live_volumes
+from pgwarden.restores.parts_render import DumpSource, live_mounts, live_target, live_volumes, load_dump
 from pgwarden.restores.plan import PORT, claim_name, new_instance, secret_name
 from pgwarden.restores.resource import RestoreRequest
 from pgwarden.restores.scratch import on_scratch
@@ -92,10 +93,18 @@ class Surroundings:
     """Of the cluster that the data are of; empty where no object tells it."""
     live: DatabaseCluster | None = None
     """The server that runs, where databases are restored into one."""
+    dump: DatabaseBackup | None = None
+    """The logical backup, where they come out of one."""
 
 
 def restore(request: RestoreRequest, around: Surroundings, *, name: str, attempt: int, nonce: str) -> Manifest:
     """The Job of one attempt."""
+    if around.dump is not None and around.live is not None:
+        launch = Launch(
+            name, attempt, nonce, around.agent_image, around.image_pull_policy, tuple(around.image_pull_secrets)
+        )
+        source = DumpSource(around.dump, around.store, around.decryption, around.volume_bytes)
+        return load_dump(request, source, around.live, launch)
     store_mounts = mounts(around.store, identity=around.decryption, read_only=True)
     fetch_mounts = mounts(around.store, identity=around.decryption, read_only=True, catalogue_key=True)
     live = live_mounts(around.live)
@@ -201,16 +210,19 @@ def network_policy(request: RestoreRequest, around: Surroundings) -> Manifest:
         namespace=metadata.namespace,
         labels=owner_labels(request) if scratch else shared_values(request)["labels"],
         owner=Owner.of(request).reference(),
-        job_selector={OPERATION_LABEL: operation_of(request).value, OWNER_UID_LABEL: metadata.uid},
+        job_selector={
+            OPERATION_LABEL: operation_of(request, dump=around.dump is not None).value,
+            OWNER_UID_LABEL: metadata.uid,
+        },
         store_port=store_port(around.store),
         live_port=around.live.spec.primary.port if around.live is not None else None,
     )
 
 
-def operation_of(request: RestoreRequest) -> Operation:
+def operation_of(request: RestoreRequest, *, dump: bool) -> Operation:
     """What the Job does."""
     if wants_parts(request):
-        return Operation.RESTORE_PARTS
+        return Operation.LOAD_DUMP if dump else Operation.RESTORE_PARTS
     return Operation.DRILL if is_drill(request) else Operation.RESTORE
 
 

@@ -14,7 +14,7 @@ from pgwarden.jobs.state import ABSENT, JobPhase, JobState
 from pgwarden.jobs.task import TASK_ANNOTATION, Task
 from pgwarden.kube.key import Key
 from pgwarden.restores.handlers import RestoreController
-from pgwarden.restores.parts_contract import PartsTask, RecoverPartsTask, working_name
+from pgwarden.restores.parts_contract import LoadDumpTask, PartsTask, RecoverPartsTask, working_name
 from pgwarden.restores.plan import ObservedRestore, finished, plan
 from pgwarden.restores.resource import RestoreRequest
 from tests.support.api_objects import ApiServer
@@ -28,6 +28,7 @@ from tests.support.objects import (
     WORKING,
     Body,
     attempt,
+    backup,
     claim_store,
     cluster,
     condition,
@@ -217,3 +218,52 @@ async def test_a_server_that_is_not_there_is_waited_for_and_wakes_it(it: World) 
     await it.look()
     assert condition_of(it.status) == ("False", "ClusterNotFound")
     assert it.controller.dependents(Key("DatabaseCluster", NAMESPACE, "live")) == [KEY]
+
+
+def dump(logical_format: str = "Custom") -> Any:
+    """A logical backup that is finished."""
+    done = restorable_backup("dump", plainBytes=5 << 30).status.to_json()
+    return backup("dump", done, type="Logical", logical={"format": logical_format})
+
+
+OUT_OF_A_DUMP: Body = {"source": {"backupRef": {"name": "dump"}}}
+LOADED: Body = {"backupId": "20261123T110000Z-logical-0123456789", "parts": [PART], "steps": REPORT["steps"]}
+
+
+@pytest.mark.parametrize(("logical_format", "kind"), [("Custom", "emptyDir"), ("Directory", "ephemeral")])
+async def test_out_of_a_dump_it_is_one_agent_alone(it: World, logical_format: str, kind: str) -> None:
+    it.put(live(version="17.9"))
+    it.put(dump(logical_format))
+    it.put(parts_request(**OUT_OF_A_DUMP))
+    await it.look()
+    assert it.made() == ["networkpolicies", "jobs"]
+    labels = it.job["metadata"]["labels"]
+    assert (labels[OPERATION_LABEL], labels[SYSTEM_IDENTIFIER_LABEL]) == ("load-dump", "99")
+    (made,) = (made for (plural, _), made in it.server.objects.items() if plural == "networkpolicies")
+    template = it.job["spec"]["template"]
+    assert made["spec"]["podSelector"]["matchLabels"].items() <= template["metadata"]["labels"].items()
+    pod = template["spec"]
+    assert [each["name"] for each in pod["containers"]] == ["agent"] and "initContainers" not in pod
+    task = Task.model_validate_json(template["metadata"]["annotations"][TASK_ANNOTATION])
+    payload = LoadDumpTask.model_validate(task.payload)
+    assert (payload.into.address.host, payload.location) == ("live.example.com", dump().status.location)
+    assert kind in next(each for each in pod["volumes"] if each["name"] == "data")
+
+
+async def test_a_dump_is_loaded_by_the_tools_of_the_server_that_it_goes_into(it: World) -> None:
+    it.put(dump())
+    it.put(parts_request(**OUT_OF_A_DUMP))
+    await it.look()
+    assert condition_of(it.status) == ("False", "AgentImageMissing")
+    assert "no agent image for PostgreSQL 18" in it.status["conditions"][0]["message"]
+
+
+def test_what_came_out_of_a_dump_is_told_with_its_own_steps() -> None:
+    told = success("PartsRestored", **LOADED)
+    before = parts_request(status=OPEN, **OUT_OF_A_DUMP)
+    observed = ObservedRestore(backup=dump(), job=ended_job(told, told={"agent": told}))
+    status = written(plan(before, observed, NOW), before)
+    assert kstatus(plan(before, observed, NOW).judgments) == IN_FORCE
+    names = [step["name"] for step in status["steps"]]
+    assert names == ["LookAtTarget", "Resolve", "Select", "Preflight", "Load", "Analyze", "CountRows", "Publish"]
+    assert status["loaded"][0]["rows"] == 520 and "restoredTo" not in status
