@@ -5,13 +5,14 @@ from __future__ import annotations
 import pytest
 
 from tests.e2e.main_job.conftest import LOST
-from tests.support.place import MODEST, Body, Place, condition, is_ready, is_reported, thing
+from tests.support.place import MODEST, Body, Place, backup, condition, is_ready, is_reported, thing
 from tests.support.shell import Shell
 
 pytestmark = pytest.mark.timeout(600)
 
-NEW = "operational then"
+NEW = "operational-then"
 NAME = "operational-parts"
+DUMP = "analytics-dump"
 
 
 @pytest.fixture(scope="module")
@@ -28,6 +29,27 @@ def parts(platform: Place, restored: dict[str, Body]) -> Body:
     source = {"backupRef": {"name": "operational-claim"}}
     platform.apply(thing("RestoreRequest", NAME, {"source": source, "target": {"into": into}, "jobTemplate": MODEST}))
     return platform.until("restorerequest", NAME, is_ready)
+
+
+@pytest.fixture(scope="module")
+def from_dump(platform: Place, restored: dict[str, Body]) -> Body:
+    """A dump of `analytics`, loaded into a server of a later version that knows none of its roles."""
+    platform.ask("analytics-0", "GRANT pg_read_all_data TO pgwarden_backup")
+    restorer = {"spec": {"credentials": {"restore": {"secretName": "modern-superuser"}}}}
+    platform.patch("databasecluster", "modern", restorer)
+    platform.apply(backup(DUMP, "analytics", "bucket", type="Logical"))
+    platform.until("databasebackup", DUMP, is_ready)
+    wanted = {"database": "analytics", "newName": DUMP}
+    into = {"clusterRef": {"name": "modern"}, "databases": [wanted], "withoutOwners": True, **MODEST}
+    source = {"backupRef": {"name": DUMP}}
+    platform.apply(thing("RestoreRequest", DUMP, {"source": source, "target": {"into": into}, "jobTemplate": MODEST}))
+    return platform.until("restorerequest", DUMP, is_ready)
+
+
+def test_a_dump_comes_into_a_server_of_a_later_version(from_dump: Body, platform: Place) -> None:
+    assert platform.fingerprints("modern-0", DUMP) == platform.fingerprints("analytics-0", "analytics")
+    (loaded,) = from_dump["status"]["loaded"]
+    assert f'ALTER DATABASE "{DUMP}" RENAME TO "analytics";' in loaded["swap"]
 
 
 def test_the_table_is_there_beside_the_database_that_lost_it(
