@@ -18,6 +18,7 @@ ENTRY = re.compile(r"(?P<id>\d+); \d+ \d+ (?P<text>.*)")
 DEPENDENCIES = ";\tdepends on:"
 RELATIONS = ("TABLE", "VIEW", "MATERIALIZED VIEW", "FOREIGN TABLE")
 ABOUT_RELATIONS = ("TABLE DATA", "TABLE ATTACH", "MATERIALIZED VIEW DATA")
+CREATE_ROLE = re.compile(r'^CREATE ROLE (?:"(?P<quoted>(?:[^"]|"")+)"|(?P<plain>[^\s";]+));$', re.MULTILINE)
 ATTACH = "TABLE ATTACH "
 FOREIGN_KEY = "FK CONSTRAINT "
 SCHEMA = "SCHEMA - "
@@ -180,6 +181,14 @@ def _owners(taken: Iterable[Entry], known: Sequence[str]) -> Iterator[str]:
         owner = next(fitting, entry.text.rsplit(" ", 1)[-1])
         if not owner.startswith("pg_"):
             yield owner
+
+
+def roles_in(globals_sql: str) -> list[str]:
+    """Roles that pg_dumpall --globals-only makes."""
+    return [
+        match["quoted"].replace('""', '"') if match["quoted"] is not None else match["plain"]
+        for match in CREATE_ROLE.finditer(globals_sql)
+    ]
 
 
 def one_line(name: str) -> str:

@@ -84,7 +84,7 @@ def dumped_part(
     roles: Sequence[str],
     context: AgentContext,
 ) -> DumpedPart:
-    """The part of a backup, ready to be loaded. `roles` are those of the live server.
+    """The part of a backup, ready to be loaded. `roles` are those of the live server and of the backup.
 
     Raises TaskError: DumpUnreadable, ScratchFull, and what reading objects raises.
     """

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from pgwarden.jobs.agent import AgentContext, Done
 from pgwarden.logical.record import LogicalRecord, read_logical_record
 from pgwarden.postgres import live
+from pgwarden.restores.dump_list import roles_in
 from pgwarden.restores.dumped_part import DumpedPart, StoredDump, dump_of, dumped_part
 from pgwarden.restores.loading import Loader, finished_parts, load_all, look_at, told_part
 from pgwarden.restores.parts_contract import LoadDumpTask, LoadReport, Part
@@ -18,7 +19,8 @@ from pgwarden.restores.steps import Steps, first_of
 from pgwarden.storage.authenticity import refuse_forged
 from pgwarden.storage.catalogue_key import catalogue_key_of
 from pgwarden.storage.encryption import read_identities
-from pgwarden.storage.layout import record_file
+from pgwarden.storage.layout import join, record_file
+from pgwarden.storage.objects import read_object
 from pgwarden.storage.store import Store, open_store
 
 __all__ = ["LoadDumpTask", "run"]
@@ -52,7 +54,7 @@ def run(task: LoadDumpTask, context: AgentContext) -> Done:
     shutil.rmtree(scratch, ignore_errors=True)
     scratch.mkdir()
     with steps.step("Select"), live.talking(task.into.address) as connection:
-        roles = live.role_names(connection)
+        roles = [*live.role_names(connection), *roles_of(task, record, store, identities)]
         sources: list[tuple[Part, DumpedPart]] = [
             (
                 part,
@@ -88,6 +90,15 @@ def read_record(task: LoadDumpTask, store: Store) -> LogicalRecord:
     if key is not None:
         refuse_forged(content, name, key.hmac)
     return read_logical_record(content, name)
+
+
+def roles_of(task: LoadDumpTask, record: LogicalRecord, store: Store, identities: Sequence[Any]) -> list[str]:
+    """The roles that the backup knows by name. Raises what reading objects raises."""
+    owners = [each.owner for each in record.databases]
+    if record.globals is None:
+        return owners
+    stored = read_object(store, join(task.location, record.globals.path), record.globals, identities)
+    return [*owners, *roles_in(b"".join(stored).decode(errors="replace"))]
 
 
 def done(

@@ -242,7 +242,8 @@ class Loader:
         """Opens the database as the original was, marks it, and gives it its name."""
         name, needs = self.working_name(part), source.needs
         told = report.model_copy(update={"counts": report.counts[:MARKED_COUNTS]})
-        with live.talking(self.into.address) as connection:
+        # At once: a session that came in as soon as it may would keep the database from being renamed.
+        with live.talking(self.into.address) as connection, connection.transaction():
             live.open_to(connection, name, None if self.into.without_owners else needs.grants)
             here = live.present_databases(connection)[name].collation_version
             if needs.collation_version not in (None, here):

@@ -6,6 +6,7 @@ import io
 import os
 import shutil
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,11 +21,12 @@ from pgwarden.restores.parts_contract import LiveTarget, LoadDumpTask, Part, Tab
 from tests.integration.restores.test_parts import CONTENT, HOSTILE, OWNER, SHOP
 from tests.support.backups import NONCE
 from tests.support.logical import logical_task, take_logical
-from tests.support.postgres import PostgresServer, bin_dir, new_folder, owned_folder, postgres_server
+from tests.support.postgres import PostgresServer, bin_dir, new_folder, owned_folder, postgres_server, wait_until
 from tests.support.roles import role_of_script
 from tests.support.stored_backup import claim
 
 ROWS = {"public.accounts": 500, "billing.invoices": 500, "billing.payments": 100, "public.events": 51}
+INSPECTED = "inspected"
 MORE = {'"-n *"."-t a.* ""b"" c"': 70, '"-n *"."-t a.x"': 0}
 
 
@@ -47,12 +49,12 @@ class Dumped:
     def load(self, part: Part, how: str = "custom", uid: str = "a-request", **changes: Any) -> Result:
         """Runs the task inside this process, with the agent's own frame around it."""
         folder = new_folder()
+        output = changes.pop("output", io.StringIO())
         into = LiveTarget(
             address=changes.pop("address", self.restorer),
             parts=[part],
             private_folder=str(owned_folder(folder / "private")),
-            patience_seconds=0,
-            **changes,
+            **{"patience_seconds": 0, **changes},
         )
         payload = LoadDumpTask(
             request_uid=uid,
@@ -69,7 +71,7 @@ class Dumped:
             payload=payload.model_dump(mode="json", by_alias=True),
         )
         try:
-            return perform(task, AgentContext(task, output=io.StringIO()))
+            return perform(task, AgentContext(task, output=output))
         finally:
             shutil.rmtree(folder)
 
@@ -87,6 +89,8 @@ def dumped(major: int) -> Iterator[Dumped]:
             connection.execute(sql.SQL("SET ROLE {}").format(sql.Identifier(OWNER)))
             connection.execute(CONTENT.encode())
             connection.execute("GRANT SELECT ON accounts TO reporting")
+        server.create_database(INSPECTED, owner=OWNER)
+        server.execute("CREATE EXTENSION pageinspect", database=INSPECTED)
         locations = {
             "custom": taken(server, store, folder / "custom"),
             "directory": taken(server, store, folder / "directory", directory_format=True, parallel=2),
@@ -204,7 +208,31 @@ def test_missing_roles_are_named_before_anything_is_made(major: int, dumped: Dum
         part = Part(database=SHOP, new_name="there")
         result = dumped.load(part, how, address=address)
         assert result.reason == "RolesMissing", result
-        assert 'CREATE ROLE "The ""owner""";' in result.remedy
+        created = [each for each in result.remedy.split("; ") if "CREATE ROLE" in each]
+        assert [each.partition("CREATE ROLE ")[2] for each in created] == ['"The ""owner"""']
         taken_without = dumped.load(part, how, address=address, without_owners=True)
         assert taken_without.reason == "PartsRestored", taken_without
         assert counts(taken_without) == ROWS | MORE
+
+
+def test_it_waits_for_whoever_makes_the_roles(major: int, dumped: Dumped, how: str) -> None:
+    with postgres_server(major) as elsewhere, ThreadPoolExecutor(1) as pool:
+        address = role_of_script(elsewhere, "restore", "restorer", owner="pg_monitor")
+        output = io.StringIO()
+        part = Part(database=SHOP, new_name="there", tables=table("billing", "payments"))
+        loading = pool.submit(dumped.load, part, how, address=address, patience_seconds=60, output=output)
+        wait_until(lambda: loading.done() or "waits for roles" in output.getvalue(), "it does not wait")
+        elsewhere.create_role(OWNER)
+        elsewhere.create_role("reporting")
+        elsewhere.execute('GRANT "The ""owner""" TO restorer')
+        result = loading.result()
+        assert result.reason == "PartsRestored", result
+        assert 'CREATE ROLE "The ""owner""";' in output.getvalue().replace('\\"', '"')
+
+
+def test_an_extension_that_only_a_superuser_makes_is_named(dumped: Dumped, how: str) -> None:
+    result = dumped.load(Part(database=INSPECTED, new_name="x"), how)
+    assert (result.reason, result.retryable) == ("ExtensionsForbidden", False), result
+    assert "pageinspect" in result.message
+    superuser = dumped.load(Part(database=INSPECTED, new_name=f"inspected {how}"), how, address=dumped.server.address())
+    assert superuser.reason == "PartsRestored", superuser

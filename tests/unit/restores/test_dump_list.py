@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pgwarden.jobs.errors import TaskError
-from pgwarden.restores.dump_list import chosen, entries, left_out_keys, owners_of
+from pgwarden.restores.dump_list import chosen, entries, left_out_keys, owners_of, roles_in
 from pgwarden.restores.parts_contract import Part, TableName
 
 LISTING = """\
@@ -101,3 +101,8 @@ def test_owners_are_found_by_the_roles_that_are_known() -> None:
     listed = entries(LISTING)
     assert owners_of(listed, ["the owner", "owner", "postgres"]) == ["postgres", "somebody", "the owner"]
     assert "owner" in owners_of(listed, [])
+
+
+def test_the_roles_of_a_backup_are_read_out_of_its_globals() -> None:
+    text = 'CREATE ROLE plain;\nALTER ROLE plain WITH LOGIN;\nCREATE ROLE "The ""owner""";\n-- CREATE ROLE none;\n'
+    assert roles_in(text) == ["plain", 'The "owner"']
