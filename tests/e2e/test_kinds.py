@@ -30,6 +30,12 @@ def restore_spec(**changes: Any) -> dict[str, Any]:
     return {"source": {"backupRef": {"name": "backup"}}, "target": target, "suspend": True, **changes}
 
 
+def into_spec(*names: tuple[str, str]) -> dict[str, Any]:
+    """A target in a server that runs: databases and their new names."""
+    databases = [{"database": name, "newName": new_name} for name, new_name in names]
+    return {"clusterRef": {"name": "live"}, "databases": databases}
+
+
 def backup_spec(**changes: Any) -> dict[str, Any]:
     return {"clusterRef": {"name": "db"}, "storeRef": {"name": "store"}, "suspend": True, **changes}
 
@@ -90,11 +96,19 @@ REFUSED = {
             "RestoreRequest",
             restore_spec(target={"newInstance": {"name": "copy", "storage": {"size": "1Gi"}}, "drill": {}}),
         ),
-        "exactly one target must be given: newInstance, drill or inPlace",
+        "exactly one target must be given: newInstance, drill, inPlace or into",
     ),
     "no target": (
         thing("RestoreRequest", restore_spec(target={})),
-        "exactly one target must be given: newInstance, drill or inPlace",
+        "exactly one target must be given: newInstance, drill, inPlace or into",
+    ),
+    "two databases of one new name": (
+        thing("RestoreRequest", restore_spec(target={"into": into_spec(("a", "x"), ("b", "x"))})),
+        "each newName can be given once",
+    ),
+    "one database twice": (
+        thing("RestoreRequest", restore_spec(target={"into": into_spec(("a", "x"), ("a", "y"))})),
+        'duplicate entries for key [database="a"]',
     ),
     "two checks of one name": (
         thing("RestoreRequest", restore_spec(checks=[{"name": "a", "database": "d", "query": "q"}] * 2)),

@@ -54,10 +54,11 @@ def condition(type_: str, status: str, reason: str = "Because", **more: Any) -> 
 
 
 def cluster(name: str = "operational", status: Body | None = None, **spec: Any) -> DatabaseCluster:
-    """A DatabaseCluster with all three credentials."""
+    """A DatabaseCluster with all credentials."""
+    roles = ("monitor", "backup", "migration", "restore")
     full = {
         "primary": {"host": "db.example.com"},
-        "credentials": {role: {"secretName": f"{role}-role"} for role in ("monitor", "backup", "migration")},
+        "credentials": {role: {"secretName": f"{role}-role"} for role in roles},
         **spec,
     }
     return DatabaseCluster.of(body("DatabaseCluster", name, full, status))
@@ -142,6 +143,18 @@ def drill_request(name: str = "exercise", status: Body | None = None, *, by: str
     }
     labels = {OWNER_UID_LABEL: by} if by else {}
     return RestoreRequest.of(body("RestoreRequest", name, full, status, labels=labels))
+
+
+def parts_request(name: str = "exercise", status: Body | None = None, **spec: Any) -> RestoreRequest:
+    """A RestoreRequest of one table as it was at a moment, into the server `live`."""
+    tables = [{"schemaName": "billing", "tableName": "invoices"}]
+    databases = [{"database": "shop", "newName": "shop_then", "tables": tables}]
+    full = {
+        "source": {"policyRef": {"name": "operational"}, "target": {"time": "2026-11-23T11:30:00Z"}},
+        "target": {"into": {"clusterRef": {"name": "live"}, "databases": databases}},
+        **spec,
+    }
+    return RestoreRequest.of(body("RestoreRequest", name, full, status))
 
 
 def job_state(phase: JobPhase, name: str = "job-1", attempt: int = 1, **more: Any) -> JobState:

@@ -36,6 +36,7 @@ from pgwarden.restores.contract import (
     TargetPoint,
 )
 from pgwarden.restores.in_place_contract import Action, InPlaceTask
+from pgwarden.restores.parts_contract import LiveTarget, PartsTask, RecoverPartsTask
 from pgwarden.restores.paths import InPlacePaths, RestorePaths
 
 from .postgres import (
@@ -172,6 +173,8 @@ class RestorePod:
     """For how long the copy is held open to be looked at."""
     standbys: Sequence[MemberVolume] = ()
     """In place: the volumes of the other members."""
+    into: LiveTarget | None = None
+    """The live server that parts go into."""
     agent_major: int | None = None
     """Major of the tools in the agent's image, where it is not the backup's."""
     folder: Path = field(default_factory=new_folder)
@@ -199,7 +202,7 @@ class RestorePod:
 
     @property
     def task(self) -> RestoreTask:
-        return (DrillTask if self.drill else RestoreTask)(
+        plain = (DrillTask if self.drill else RestoreTask)(
             request_uid=self.request_uid,
             store=self.store,
             location=self.location,
@@ -211,6 +214,7 @@ class RestorePod:
             replaces=self.replaces,
             standbys=list(self.standbys),
         )
+        return PartsTask(**dict(plain), into=self.into) if self.into is not None else plain
 
     def start_restore(self) -> Container:
         return self._start_agent("restore", self.task)
@@ -228,23 +232,22 @@ class RestorePod:
         return self._start_agent("in-place", task, attempt).result()
 
     def start_recover(self) -> Container:
-        return self._start_agent(
-            "recover",
-            RecoverTask(
-                request_uid=self.request_uid,
-                store=self.store,
-                pgdata=str(self.paths.pgdata),
-                shared=str(self.shared),
-                checks=list(self.checks),
-                superuser_password_file=str(self.password_file) if self.password_file else None,
-                drill=self.drill,
-                server_start_timeout_seconds=self.timeout_seconds,
-                replaces=self.replaces,
-                inspect_seconds=self.inspect_seconds,
-                proceed_file=str(self.folder / "proceed"),
-                standbys=list(self.standbys),
-            ),
+        plain = RecoverTask(
+            request_uid=self.request_uid,
+            store=self.store,
+            pgdata=str(self.paths.pgdata),
+            shared=str(self.shared),
+            checks=list(self.checks),
+            superuser_password_file=str(self.password_file) if self.password_file else None,
+            drill=self.drill,
+            server_start_timeout_seconds=self.timeout_seconds,
+            replaces=self.replaces,
+            inspect_seconds=self.inspect_seconds,
+            proceed_file=str(self.folder / "proceed"),
+            standbys=list(self.standbys),
         )
+        into = self.into
+        return self._start_agent("recover", RecoverPartsTask(**dict(plain), into=into) if into is not None else plain)
 
     def say_proceed(self) -> None:
         """What an annotation of the pod comes to."""

@@ -14,7 +14,7 @@ from pgwarden.cli.backup_output import age, plain
 from pgwarden.cli.backup_source import Answer
 from pgwarden.cli.output import print_json, printable, show_columns
 from pgwarden.restores.report import into
-from pgwarden.restores.resource import RestoreRequest, Step
+from pgwarden.restores.resource import LoadedDatabase, RestoreRequest, Step
 
 POINTS = ("TIMELINE", "FROM", "TO", "WAL FROM", "WAL TO", "BACKUPS")
 REQUESTS = ("NAME", "RESTORE POINT", "INTO", "STATE", "STEP", "TOOK", "ASKED BY", "AGE")
@@ -151,12 +151,26 @@ def show_request(request: RestoreRequest, *, as_json: bool) -> None:
     ]
     rows += [("check", f"{each.name}: {each.verdict}: {each.answer}") for each in status.checks]
     rows += [("found", finding) for finding in status.findings]
+    rows += [("restored", told_of_loaded(each)) for each in status.loaded]
+    rows += [("rows", f"{count.rows} in {count.table}") for each in status.loaded for count in each.counts]
     for name, value in rows:
         if value:
             print(f"{name + ':':<16}{printable(value)}")
     if status.steps:
         print()
         show_columns([STEPS, *map(step_row, status.steps)])
+    for each in status.loaded:
+        print(f"\n{printable(f'To put {each.new_name} in the place of what it was taken out of:')}")
+        # A name may hold line breaks, and they belong to it.
+        print("\n".join(map(printable, each.swap.split("\n"))))
+
+
+def told_of_loaded(loaded: LoadedDatabase) -> str:
+    """A database that was made in a server that runs."""
+    return (
+        f"{loaded.new_name}, out of {loaded.database}: {loaded.rows} rows in {loaded.tables} tables"
+        f" ({human_bytes(loaded.size_bytes)})"
+    )
 
 
 def step_row(step: Step) -> tuple[str, ...]:

@@ -24,6 +24,7 @@ class Role(StrEnum):
     MONITOR = "monitor"
     BACKUP = "backup"
     MIGRATION = "migration"
+    RESTORE = "restore"
 
 
 @dataclass(frozen=True)

@@ -55,6 +55,8 @@ class Credentials(Model):
     """Role of backups: REPLICATION, and membership in pg_read_all_settings."""
     migration: Credential | None = None
     """Role of migrations: usually the owner of the databases."""
+    restore: Credential | None = None
+    """Role that loads restored databases beside those that are there: CREATEDB, and membership in their owners."""
 
 
 class TLSMode(StrEnum):

@@ -55,6 +55,9 @@ OPERATIONS: dict[Operation, tuple[str, str]] = {
     Operation.CATALOGUE: ("pgwarden.catalogue.task", "CatalogueTask"),
     Operation.LOGICAL_BACKUP: ("pgwarden.logical.task", "LogicalBackupTask"),
     Operation.FILE_REPORT: ("pgwarden.restores.file_report_task", "FileReportTask"),
+    Operation.RESTORE_PARTS: ("pgwarden.restores.parts_task", "PartsTask"),
+    Operation.RECOVER_PARTS: ("pgwarden.restores.parts_recover_task", "RecoverPartsTask"),
+    Operation.LOAD_DUMP: ("pgwarden.restores.load_dump_task", "LoadDumpTask"),
 }
 
 

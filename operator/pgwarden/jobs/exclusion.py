@@ -24,9 +24,14 @@ EXCLUDES: dict[Operation, frozenset[Operation]] = {
     # Nor does a drill; two at once would each measure how long a restore takes beside another one.
     Operation.DRILL: frozenset({Operation.DRILL}),
     # The server is about to be stopped: what works on it ends first, in its own time.
-    Operation.IN_PLACE: frozenset({Operation.MIGRATE, Operation.BACKUP, Operation.LOGICAL_BACKUP}),
+    Operation.IN_PLACE: frozenset(
+        {Operation.MIGRATE, Operation.BACKUP, Operation.LOGICAL_BACKUP, Operation.RESTORE_PARTS, Operation.LOAD_DUMP}
+    ),
     # Whatever it finds connected it names, and it began after the others had ended.
     Operation.SEE_CONNECTIONS: frozenset(),
+    # Into databases of their own: nothing else knows of them before they are whole.
+    Operation.RESTORE_PARTS: REPLACING,
+    Operation.LOAD_DUMP: REPLACING,
     Operation.PROBE_STORE: frozenset(),
     # One small object in the store.
     Operation.FILE_REPORT: frozenset(),

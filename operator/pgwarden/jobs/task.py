@@ -51,6 +51,9 @@ class Operation(StrEnum):
     CATALOGUE = "catalogue"
     LOGICAL_BACKUP = "logical-backup"
     FILE_REPORT = "file-report"
+    RESTORE_PARTS = "restore-parts"
+    RECOVER_PARTS = "recover-parts"
+    LOAD_DUMP = "load-dump"
 
 
 class ObjectRef(ContractModel):

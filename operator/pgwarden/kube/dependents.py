@@ -5,17 +5,17 @@ from __future__ import annotations
 from pgwarden.kube.cache import Body, Cache
 from pgwarden.kube.key import Key
 
-REFERENCES: dict[str, dict[str, tuple[str, ...]]] = {
-    "DatabaseMigration": {"DatabaseCluster": ("clusterRef",)},
-    "DatabaseBackup": {"DatabaseCluster": ("clusterRef",), "BackupStore": ("storeRef",)},
+REFERENCES: dict[str, dict[str, tuple[tuple[str, ...], ...]]] = {
+    "DatabaseMigration": {"DatabaseCluster": (("clusterRef",),)},
+    "DatabaseBackup": {"DatabaseCluster": (("clusterRef",),), "BackupStore": (("storeRef",),)},
     "RestoreRequest": {
-        "DatabaseBackup": ("source", "backupRef"),
-        "BackupPolicy": ("source", "policyRef"),
-        "DatabaseCluster": ("source", "clusterRef"),
-        "BackupStore": ("source", "storeRef"),
+        "DatabaseBackup": (("source", "backupRef"),),
+        "BackupPolicy": (("source", "policyRef"),),
+        "DatabaseCluster": (("source", "clusterRef"), ("target", "into", "clusterRef")),
+        "BackupStore": (("source", "storeRef"),),
     },
 }
-"""Kind of the object that refers -> kind it refers to -> where the reference stands in its spec."""
+"""Kind of the object that refers -> kind it refers to -> where references stand in its spec."""
 
 
 def referring(cache: Cache, kind: str, changed: Key) -> list[Key]:
@@ -23,13 +23,11 @@ def referring(cache: Cache, kind: str, changed: Key) -> list[Key]:
 
     One that is done or stalled waits for nobody: a cluster with years of backups must not wake them all.
     """
-    fields = REFERENCES.get(kind, {}).get(changed.kind)
-    if fields is None:
-        return []
+    places = REFERENCES.get(kind, {}).get(changed.kind, ())
     found = []
     for key in cache.keys(kind, changed.namespace):
         body = cache.get(key)
-        if named(body, fields) == changed.name and not concluded(body):
+        if any(named(body, fields) == changed.name for fields in places) and not concluded(body):
             found.append(key)
     return found
 

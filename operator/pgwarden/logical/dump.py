@@ -15,12 +15,12 @@ from typing import IO, cast
 from pgwarden.backups.record import DatabaseFacts, Extension, StoredObject
 from pgwarden.jobs.agent import AgentContext
 from pgwarden.jobs.errors import TaskError
+from pgwarden.jobs.tool_run import ToolFailed, ToolRun
 from pgwarden.jobs.tools import environment
 from pgwarden.logical.contract import LogicalBackupTask
 from pgwarden.logical.pieces import Pieces
 from pgwarden.logical.record import DatabaseDump, DumpFormat
 from pgwarden.logical.selection import dump_options
-from pgwarden.logical.tool_run import ToolFailed, ToolRun
 from pgwarden.logical.trouble import dump_failed
 from pgwarden.postgres.client_files import ClientFiles
 from pgwarden.postgres.databases import ServerDatabase

@@ -57,8 +57,11 @@ def measured(requests: Sequence[RestoreRequest]) -> Measured | None:
 
 
 def took(request: RestoreRequest) -> float | None:
-    """How long a restore took, in seconds; of a drill what one would have taken."""
+    """How long a restore took, in seconds; of a drill what one would have taken. One of parts tells nothing: it loads a
+    part of the data, and may have waited for people."""
     status = request.status
+    if request.spec.target.into is not None:
+        return None
     return status.recovery_seconds if request.spec.target.drill is not None else status.duration_seconds
 
 

@@ -15,6 +15,7 @@ from datetime import datetime
 from pathlib import Path
 
 import psycopg
+import psycopg.conninfo
 from psycopg import pq, sql
 
 from pgwarden.jobs.errors import TaskError
@@ -89,6 +90,10 @@ class RestoredServer:
                 f"the recovered server refuses connections to database {database!r}: {one_line(error)}",
                 remedy="See the log of the container `postgres`; restore another backup if the data are at fault.",
             ) from error
+
+    def connection_string(self, database: str) -> str:
+        """Names a database for a tool that has `variables` in its environment, whatever characters are in the name."""
+        return psycopg.conninfo.make_conninfo("", dbname=database)
 
     def variables(self) -> dict[str, str]:
         """The environment in which a tool of PostgreSQL's connects as `connect` does."""

@@ -20,7 +20,8 @@ from pgwarden.jobs.names import (
 from pgwarden.jobs.render import Manifest
 from pgwarden.jobs.state import JobPhase, JobState
 from pgwarden.restores.progress import AMCHECK, RESOLVE
-from pgwarden.restores.resource import Drill, RestoreRequest, RestoreRequestStatus, Step
+from pgwarden.restores.resource import RestoreRequest, RestoreRequestStatus, Step
+from pgwarden.restores.scratch import on_scratch, scratch_storage
 
 BEGINS_WITHIN = timedelta(hours=1)
 """A drill that could not begin for so long is given up: the next one would wait for it."""
@@ -35,26 +36,19 @@ def is_drill(request: RestoreRequest) -> bool:
     return request.spec.target.drill is not None
 
 
-def drill_of(request: RestoreRequest) -> Drill:
-    """What a drill wants. Raises ValueError for a request that wants something else."""
-    if request.spec.target.drill is None:
-        raise ValueError(f"RestoreRequest {request.metadata.name} is no drill")
-    return request.spec.target.drill
-
-
 def is_physical(backup: DatabaseBackup) -> bool:
     return backup.spec.type != BackupType.LOGICAL
 
 
 def wants_size(request: RestoreRequest) -> bool:
-    """Whether a drill leaves it to the backups how large its volume is."""
-    return is_drill(request) and drill_of(request).storage.size is None
+    """Whether it is left to the backups how large the volume of a copy is that is thrown away."""
+    return on_scratch(request) and scratch_storage(request).size is None
 
 
 def size_unknown(cluster: str) -> Obstacle:
     message = (
         f"nothing tells how large the data of {cluster} are: no physical DatabaseBackup of it in that store. Set"
-        " target.drill.storage.size in a new RestoreRequest, or import the backups: pgwarden backup import"
+        " storage.size of its target in a new RestoreRequest, or import the backups: pgwarden backup import"
     )
     return Obstacle("VolumeSizeUnknown", message)
 
@@ -109,8 +103,8 @@ def volume_bytes(base: DatabaseBackup | None, others: Iterable[DatabaseBackup]) 
 
 
 def volume(request: RestoreRequest, size_bytes: int) -> Manifest:
-    """The volume `data` of the drill's pod: it goes when the pod goes."""
-    storage = drill_of(request).storage
+    """The volume `data` of a pod whose copy is thrown away: it goes when the pod goes."""
+    storage = scratch_storage(request)
     size = str(storage.size) if storage.size is not None else f"{-(-size_bytes // MIB)}Mi"
     if storage.storage_class_name == "":
         return {"name": "data", "emptyDir": {"sizeLimit": size}}

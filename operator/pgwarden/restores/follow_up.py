@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from pgwarden.api.conditions import READY, is_true
+from pgwarden.restores.parts import wants_parts
 from pgwarden.restores.resource import InPlaceStatus, RestoreRequest
 
 DUE = {
@@ -38,6 +39,13 @@ def follow_ups(request: RestoreRequest) -> list[str]:
         return unfinished(request)
     if status.in_place is not None:
         return [*after_in_place(request, status.in_place), WHY]
+    if wants_parts(request):
+        return [
+            "Look at the restored data, then put them in the place of the originals, or copy out of them what is"
+            f" missing: kubectl pgwarden restore show {request.metadata.name} prints the commands.",
+            "Drop the restored databases that nobody needs any more: no backup policy was asked whether to keep them.",
+            WHY,
+        ]
     password = f", the superuser's is in Secret {status.secret_name}" if status.secret_name else ""
     target = request.spec.target.new_instance
     made = target is not None and target.database_cluster

@@ -11,10 +11,12 @@ from typing import Any, cast
 from pgwarden.api.conditions import READY, Truth, is_true
 from pgwarden.api.references import SecretKey
 from pgwarden.backups.resource import DatabaseBackup
-from pgwarden.clusters.access import Obstacle, major_version
+from pgwarden.clusters.access import Obstacle, Role, major_version
+from pgwarden.clusters.access import obstacle as unfit
+from pgwarden.clusters.access import wanted as database_wanted
 from pgwarden.clusters.resource import DatabaseCluster
 from pgwarden.jobs.names import OWNER_UID_LABEL
-from pgwarden.jobs.task import Operation, shorten
+from pgwarden.jobs.task import shorten
 from pgwarden.kube.agents import account_refused, agent_image, image_missing
 from pgwarden.kube.cache import Body
 from pgwarden.kube.client import KubeError
@@ -33,6 +35,7 @@ from pgwarden.restores.in_place import at_rest
 from pgwarden.restores.in_place_handlers import InPlaceRestorer, Sources
 from pgwarden.restores.inspect_handlers import pass_word
 from pgwarden.restores.new_cluster import database_cluster, not_made, wants_cluster
+from pgwarden.restores.parts import from_dump, older_server
 from pgwarden.restores.plan import (
     ObservedRestore,
     RestorePlan,
@@ -44,9 +47,10 @@ from pgwarden.restores.plan import (
     secret_name,
 )
 from pgwarden.restores.refusals import backup_obstacle, backup_refusal, name_taken
-from pgwarden.restores.render import Identity, Surroundings, before_job, instance, restore
+from pgwarden.restores.render import Identity, Surroundings, before_job, instance, operation_of, restore
 from pgwarden.restores.report_handlers import Reporter
 from pgwarden.restores.resource import RestoreRequest, RestoreRequestStatus
+from pgwarden.restores.scratch import on_scratch
 from pgwarden.storage.layout import archive_folder
 from pgwarden.stores.access import wanted
 from pgwarden.stores.resource import BackupStore
@@ -69,6 +73,8 @@ class Found:
     store: BackupStore | None = None
     cluster: DatabaseCluster | None = None
     workload: Body | None = None
+    live: DatabaseCluster | None = None
+    """The server that runs, where databases are restored into one."""
 
 
 class RestoreController:
@@ -105,14 +111,16 @@ class RestoreController:
         state = await observe_job(context, key.namespace, name, recorded=bool(attempts))
         found = await self.find(request, key.namespace)
         around, obstacle = await self.surroundings(request, found, key.namespace)
-        operation, system = operation_of(request, found)
-        recovered = (state.ended or request.status.restored_to is not None) and not is_drill(request)
+        operation, system = operation_of(request, dump=from_dump(found.backup)), kept_clear(request, found)
+        recovered = (state.ended or request.status.restored_to is not None) and not on_scratch(request)
         running, problem = await self.instance_state(request, key.namespace) if recovered else (False, "")
         observed = ObservedRestore(
             backup=found.backup,
             job=state,
             obstacle=obstacle,
-            refusal=backup_refusal(found.backup) or (None if attempts else await self.taken(request, key.namespace)),
+            refusal=backup_refusal(request, found.backup)
+            or older_server(request, version_of(found), found.live)
+            or (None if attempts else await self.taken(request, key.namespace)),
             busy=no_room(context, operation, system, request.metadata.uid),
             progress=context.progress.follow(key, state),
             instance_ready=running,
@@ -165,12 +173,14 @@ class RestoreController:
         """What a restore in place refers to."""
         found = await self.find(request, namespace)
         around, obstacle = await self.surroundings(request, found, namespace)
-        return Sources(found.cluster, found.workload, around, obstacle, backup_refusal(found.backup))
+        return Sources(found.cluster, found.workload, around, obstacle, backup_refusal(request, found.backup))
 
     async def find(self, request: RestoreRequest, namespace: str) -> Found:
         """What the request refers to."""
-        source = request.spec.source
+        source, into = request.spec.source, request.spec.target.into
         found = Found()
+        if into is not None:
+            found.live = find(self.context, DatabaseCluster, namespace, into.cluster_ref.name)
         if source.backup_ref is not None:
             found.backup = find(self.context, DatabaseBackup, namespace, source.backup_ref.name)
             if found.backup is None:
@@ -210,12 +220,20 @@ class RestoreController:
         obstacle = backup_obstacle(request, found.backup, found.store)
         if obstacle is not None or found.store is None:
             return None, obstacle
+        into = request.spec.target.into
+        obstacle = unfit(found.live, into.cluster_ref.name, Role.RESTORE) if into is not None else None
+        if obstacle is not None:
+            return None, obstacle
         decryption = self.decryption(request, found.backup, found.store)
-        absent = await missing(self.context.client, namespace, wanted(found.store, decryption, catalogue_key=True))
+        secrets_wanted = wanted(found.store, decryption, catalogue_key=True)
+        if found.live is not None:
+            secrets_wanted += database_wanted(found.live, Role.RESTORE)
+        absent = await missing(self.context.client, namespace, secrets_wanted)
         if absent:
             return None, Obstacle("SecretMissing", "; ".join(absent))
+        dump = from_dump(found.backup)
         server_image = self.server_image(request, found)
-        if not server_image:
+        if not server_image and not dump:
             message = (
                 "no image of the server is known: set image or workloadRef of the DatabaseCluster, or make a new"
                 " RestoreRequest with the image of its target"
@@ -224,22 +242,24 @@ class RestoreController:
         version = version_of(found)
         if not version:
             return None, version_unknown(found.cluster_name)
-        image = agent_image(config, major_version(version))
+        # A dump is loaded by the tools of the server that it goes into.
+        major = major_version(found.live.status.version if dump and found.live is not None else version)
+        image = agent_image(config, major)
         if image is None:
-            return None, Obstacle("AgentImageMissing", image_missing(config, major_version(version)))
+            return None, Obstacle("AgentImageMissing", image_missing(config, major))
         refused = account_refused(config, request.spec.job_template.service_account_name)
         if refused:
             return None, Obstacle("ServiceAccountRefused", refused)
         base = found.backup or newest([each for each in found.alike if is_physical(each)])
         room = volume_bytes(base, found.alike)
-        if wants_size(request) and room is None:
+        if wants_size(request) and room is None and not dump:
             return None, size_unknown(found.cluster_name)
         around = Surroundings(
             cluster=found.cluster_name,
             location=found.backup.status.location if found.backup is not None else "",
             archive="" if found.backup is not None else archive_folder(namespace, found.cluster_name),
             target=target_point(request),
-            major=major_version(version),
+            major=major,
             superuser=found.like.status.superuser if found.like is not None else "",
             store=found.store,
             server_image=server_image,
@@ -247,7 +267,9 @@ class RestoreController:
             identity=owner_of_data(found.workload),
             decryption=decryption,
             volume_bytes=room or 0,
-            system_identifier=system_of(found),
+            system_identifier=kept_clear(request, found),
+            live=found.live,
+            dump=found.backup if dump else None,
             image_pull_policy=config.image_pull_policy,
             image_pull_secrets=tuple(config.image_pull_secrets),
         )
@@ -265,7 +287,7 @@ class RestoreController:
     def server_image(self, request: RestoreRequest, found: Found) -> str:
         """The image the data are recovered and run in: as asked for, the cluster's, or its workload's."""
         target = request.spec.target
-        asked = target.drill or target.new_instance
+        asked = target.drill or target.new_instance or target.into
         if asked is not None and asked.image:
             return asked.image
         cluster = found.cluster
@@ -278,8 +300,8 @@ class RestoreController:
         return next((str(c.get("image", "")) for c in containers if c["name"] == name), "")
 
     async def taken(self, request: RestoreRequest, namespace: str) -> Obstacle | None:
-        """Names of the new instance that belong to something else already; a drill needs none."""
-        if is_drill(request):
+        """Names of the new instance that belong to something else already; a copy that is thrown away needs none."""
+        if on_scratch(request):
             return None
         name, client = new_instance(request).name, self.context.client
         wanted_names = (
@@ -314,9 +336,12 @@ def newest(backups: Sequence[DatabaseBackup]) -> DatabaseBackup | None:
     return max(backups, key=lambda each: str(each.status.completion_time), default=None)
 
 
-def operation_of(request: RestoreRequest, found: Found) -> tuple[Operation, str]:
-    """What the Job does, and on which PostgreSQL cluster it keeps others away: a new instance is one of its own."""
-    return (Operation.DRILL, system_of(found)) if is_drill(request) else (Operation.RESTORE, "")
+def kept_clear(request: RestoreRequest, found: Found) -> str:
+    """System identifier of the PostgreSQL cluster that the Job keeps others away from: a new instance is one of its
+    own."""
+    if found.live is not None:
+        return found.live.status.system_identifier
+    return system_of(found) if is_drill(request) else ""
 
 
 def system_of(found: Found) -> str:
@@ -327,9 +352,9 @@ def system_of(found: Found) -> str:
 
 
 def seconds_to_live(request: RestoreRequest, *, well: bool) -> int | None:
-    """How long a finished Job is kept: that of a drill which went well goes at once, and its volume with it; None is as
-    configured, for people who look at what failed."""
-    return 0 if is_drill(request) and well else None
+    """How long a finished Job is kept: one that went well and whose copy is thrown away goes at once, and its volume
+    with it; None is as configured, for people who look at what failed."""
+    return 0 if on_scratch(request) and well else None
 
 
 def is_ready(planned: RestorePlan) -> bool:

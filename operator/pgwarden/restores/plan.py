@@ -17,11 +17,14 @@ from pgwarden.jobs.attempts import Decision, Verdict, decide
 from pgwarden.jobs.names import job_name
 from pgwarden.jobs.plan import REPORT_UNREADABLE, Plan, report_of, told, with_progress
 from pgwarden.jobs.state import JobPhase, JobState
-from pgwarden.jobs.task import Progress, shorten
+from pgwarden.jobs.task import Progress, Result, shorten
+from pgwarden.restores import parts
 from pgwarden.restores.contract import RecoverReport, Resolved
 from pgwarden.restores.drills import given_up, in_words, is_drill, measured
 from pgwarden.restores.inspecting import INSPECTING, open_copy
-from pgwarden.restores.progress import DRILL_STEPS, STEPS, steps_of
+from pgwarden.restores.parts import wants_parts
+from pgwarden.restores.parts_contract import LoadReport, PartReport, PartsReport
+from pgwarden.restores.progress import DRILL_STEPS, DUMP_STEPS, PARTS_STEPS, STEPS, steps_of
 from pgwarden.restores.resource import (
     NewInstance,
     ResolvedPoint,
@@ -29,6 +32,7 @@ from pgwarden.restores.resource import (
     RestoreRequestStatus,
     RestoreTarget,
 )
+from pgwarden.restores.scratch import on_scratch, scratch_storage
 from pgwarden.restores.told import with_told
 
 WAIT_SECONDS = 10.0
@@ -102,7 +106,7 @@ def plan(request: RestoreRequest, observed: ObservedRestore, now: datetime) -> R
     status = with_told(with_resolved(request.status.model_copy(update=known), observed.job), observed.job)
     if request.spec.cancel:
         return cancelled(request, status, observed)
-    if status.restored_to is not None and not is_drill(request):
+    if status.restored_to is not None and not on_scratch(request):
         # The data are recovered, whatever has become of the Job since. Another one must not come near them.
         return hand_over(request, status, observed, now)
     late = given_up(request, observed.job, held_up(observed), now) if is_drill(request) else None
@@ -124,14 +128,33 @@ def plan(request: RestoreRequest, observed: ObservedRestore, now: datetime) -> R
     if decision.verdict == Verdict.BACK_OFF:
         return said(request, status, in_progress(decision.reason, decision.message), decision.seconds)
     if decision.verdict == Verdict.SUCCEEDED:
-        report = report_of(RecoverReport, decision.result)
+        report = report_in(request, decision.result)
         if report is None:
             return said(request, status, stalled(REPORT_UNREADABLE, unreadable(request)), None)
+        if isinstance(report, LoadReport):
+            return loaded(request, status, report.parts, now)
+        if isinstance(report, PartsReport):
+            return loaded(request, recovered(request, status, report), report.parts, now)
         if is_drill(request):
             status = measured(request, recovered(request, status, report), now)
             return said(request, status, ready("Completed", in_words(status)), None)
         return hand_over(request, recovered(request, status, report), observed, now)
     return said(request, status, stalled(decision.reason, decision.message), None)
+
+
+def loaded(
+    request: RestoreRequest, status: RestoreRequestStatus, made: Sequence[PartReport], now: datetime
+) -> RestorePlan:
+    """The plan for parts that are in the server that runs."""
+    status = parts.loaded(request, status, made, now)
+    return said(request, status, ready("Completed", parts.in_words(request, status)), None)
+
+
+def report_in(request: RestoreRequest, result: Result | None) -> RecoverReport | LoadReport | None:
+    """What the agent reported; None where it cannot be read."""
+    if not wants_parts(request):
+        return report_of(RecoverReport, result)
+    return report_of(PartsReport, result) or report_of(LoadReport, result)
 
 
 def start(
@@ -152,29 +175,39 @@ def start(
     if observed.busy:
         return said(request, status, in_progress("Queued", observed.busy), WAIT_SECONDS)
     backup = observed.backup
-    where = "in a drill" if is_drill(request) else f"into the new instance {new_instance(request).name}"
     status = status.model_copy(
         update={
-            # A drill has nothing to go on with: each attempt has a volume of its own.
-            "steps": [] if is_drill(request) else status.steps,
+            # Where the copy is thrown away there is nothing to go on with: each attempt has a volume of its own.
+            "steps": [] if on_scratch(request) else status.steps,
             "start_time": status.start_time or now.replace(microsecond=0),
             "backup_id": backup.status.backup_id if backup else status.backup_id,
             "location": backup.status.location if backup else status.location,
             "restored_time": backup.status.completion_time if backup else status.restored_time,
-            "secret_name": "" if is_drill(request) else secret_name(request),
+            "secret_name": "" if on_scratch(request) else secret_name(request),
         }
     )
     status = with_steps(request, status, observed)
     what = f"backup {status.backup_id}" if status.backup_id else "the target"
-    message = f"attempt {decision.number}: {what} is restored {where}"
+    message = f"attempt {decision.number}: {what} is restored {where_to(request)}"
     begun = said(request, status, in_progress("Starting", message), WAIT_SECONDS)
     begun.attempt = decision.number
     return begun
 
 
 def target_in_short(target: RestoreTarget) -> str:
-    """What is restored into, in a word: the name of a new instance, else what kind of target it is."""
+    """What is restored into, in a word: the new instance, the cluster loaded into, else what kind of target it is."""
+    if target.into is not None:
+        return f"{target.into.cluster_ref.name}, beside"
     return target.new_instance.name if target.new_instance is not None else next(iter(target.to_json()), "")
+
+
+def where_to(request: RestoreRequest) -> str:
+    """Where to, as words of a sentence."""
+    if is_drill(request):
+        return "in a drill"
+    if wants_parts(request):
+        return f"into {parts.described(request)}"
+    return f"into the new instance {new_instance(request).name}"
 
 
 def with_resolved(status: RestoreRequestStatus, job: JobState) -> RestoreRequestStatus:
@@ -202,14 +235,16 @@ def with_resolved(status: RestoreRequestStatus, job: JobState) -> RestoreRequest
 
 
 def too_small(request: RestoreRequest, backup: DatabaseBackup | None) -> Obstacle | None:
-    """A claim that cannot hold the backup is refused before anything is made."""
+    """A claim that cannot hold the backup is refused before anything is made; a dump passes through the pod."""
+    if parts.from_dump(backup):
+        return None
     target = request.spec.target
-    size = target.drill.storage.size if target.drill is not None else new_instance(request).storage.size
+    size = scratch_storage(request).size if on_scratch(request) else new_instance(request).storage.size
     needed = space_needed(backup) if backup is not None else 0
     if size is None or parse_quantity(size) >= needed:
         return None
-    room = ", and the instance needs room to grow" if target.drill is None else ""
-    where = "newInstance" if target.drill is None else "drill"
+    room = ", and the instance needs room to grow" if target.new_instance is not None else ""
+    where = next(name for name in ("newInstance", "drill", "into") if name in target.to_json())
     message = (
         f"target.{where}.storage.size {size} is too small: restoring and recovering the backup takes at least"
         f" {human_bytes(needed)}{room}. Make a new RestoreRequest with a larger claim"
@@ -241,6 +276,8 @@ def left_behind(request: RestoreRequest, status: RestoreRequestStatus) -> str:
     """What is left of a restore that was cancelled, and what to do with it."""
     if is_drill(request):
         return "what the drill had restored goes with its Job"
+    if wants_parts(request):
+        return parts.left_behind(request)
     names = f"claim {claim_name(request)} and Secret {secret_name(request)}"
     if status.restored_to is not None:
         names = f"StatefulSet and Service {new_instance(request).name}, {names}"
@@ -256,11 +293,11 @@ def recovered(request: RestoreRequest, status: RestoreRequestStatus, report: Rec
     """The status with what the recovery reported."""
     return status.model_copy(
         update={
-            "restored_to": report.end_lsn,
+            "restored_to": report.end_lsn or None,
             "restored_time": restored_time(request, status, report),
             "timeline": report.timeline,
             "checks_passed": sum(check.passed for check in report.checks),
-            "host": "" if is_drill(request) else f"{new_instance(request).name}.{request.metadata.namespace}.svc",
+            "host": "" if on_scratch(request) else f"{new_instance(request).name}.{request.metadata.namespace}.svc",
         }
     )
 
@@ -278,14 +315,18 @@ def restored_time(request: RestoreRequest, status: RestoreRequestStatus, report:
         return target.time
     point = status.resolved or ResolvedPoint()
     told = [report.end_time]
-    if target.latest and point.archived_lsn and parse_lsn(point.archived_lsn) <= parse_lsn(report.end_lsn):
+    reached = parse_lsn(report.end_lsn) if report.end_lsn else 0
+    if target.latest and point.archived_lsn and parse_lsn(point.archived_lsn) <= reached:
         told.append(point.archived_time)
     return max((each for each in told if each is not None), default=point.time)
 
 
 def unreadable(request: RestoreRequest) -> str:
     """The sentence for a recovery that ended well, as far as can be told."""
-    where = "of the drill" if is_drill(request) else f"on claim {claim_name(request)}"
+    if wants_parts(request):
+        where = f"in {parts.described(request)}"
+    else:
+        where = "of the drill" if is_drill(request) else f"on claim {claim_name(request)}"
     return (
         f"the data {where} are recovered, but the agent's report cannot be read. Bring operator"
         " and agent images to the same version and make a new RestoreRequest"
@@ -339,13 +380,22 @@ def with_steps(
         status.steps,
         observed.job,
         observed.progress,
-        names=DRILL_STEPS if is_drill(request) else STEPS,
+        names=step_names(request, status, observed.backup),
         starting=starting,
         started=started,
         now=now,
     )
     current = next((step.name for step in steps if step.state in ("Running", "Failed")), status.step)
     return status.model_copy(update={"steps": steps, "step": current})
+
+
+def step_names(request: RestoreRequest, status: RestoreRequestStatus, backup: DatabaseBackup | None) -> Sequence[str]:
+    """The steps that the restore goes."""
+    if wants_parts(request):
+        # The backup may be gone by now.
+        dump = [each.name for each in status.steps] == list(DUMP_STEPS) or parts.from_dump(backup)
+        return DUMP_STEPS if dump else PARTS_STEPS
+    return DRILL_STEPS if is_drill(request) else STEPS
 
 
 def said(

@@ -34,6 +34,11 @@ AGENT_STEPS = (
 STEPS = (*AGENT_STEPS, START_INSTANCE)
 # Of a drill, which is looked at more closely, by nobody but the agent, and handed over to nobody.
 DRILL_STEPS = (*AGENT_STEPS[: AGENT_STEPS.index(INSPECT)], "Check", AMCHECK, "ShutDown", "VerifyFiles")
+# Into a server that runs: what is recovered is loaded there, and not handed over.
+LOAD_STEPS = ("Select", "Preflight", "Load", "Analyze", "CountRows", "Publish")
+PARTS_STEPS = ("LookAtTarget", *AGENT_STEPS[: AGENT_STEPS.index(INSPECT)], "Check", *LOAD_STEPS, "ShutDown")
+# Out of a dump nothing is recovered.
+DUMP_STEPS = ("LookAtTarget", RESOLVE, *LOAD_STEPS)
 
 
 def steps_of(

@@ -5,16 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from pgwarden.api.conditions import Truth, find
-from pgwarden.backups.resource import BackupType, DatabaseBackup
+from pgwarden.backups.resource import DatabaseBackup
 from pgwarden.clusters.access import Obstacle
+from pgwarden.restores.parts import from_dump, not_of_dumps, wants_parts
 from pgwarden.restores.resource import RestoreRequest
 from pgwarden.stores.resource import BackupStore
 
 
-def backup_refusal(backup: DatabaseBackup | None) -> Obstacle | None:
-    """A backup that can never be restored."""
-    if backup is not None and backup.spec.type == BackupType.LOGICAL:
-        return logical_refusal(backup)
+def backup_refusal(request: RestoreRequest, backup: DatabaseBackup | None) -> Obstacle | None:
+    """A backup that can never be restored as it is asked for."""
+    refused = None
+    if backup is not None and from_dump(backup):
+        refused = not_of_dumps(request) if wants_parts(request) else logical_refusal(backup)
+    if refused is not None:
+        return refused
     condition = find(backup.status.conditions, "Restorable") if backup is not None else None
     if backup is None or condition is None or condition.status != Truth.FALSE:
         return None
@@ -31,7 +35,8 @@ def logical_refusal(backup: DatabaseBackup) -> Obstacle:
     shown = f"--store {spec.store_ref.name} --cluster {spec.cluster_ref.name}"
     message = (
         f"DatabaseBackup {name} is a logical backup: a dump of each database, out of which no server can be made."
-        f" Load it into a server that runs, by the commands (restoreByHand, with pg_restore) that this prints: kubectl"
+        " Load it into a server that runs: target.into in a new RestoreRequest, or by hand, by the commands"
+        " (restoreByHand, with pg_restore) that this prints: kubectl"
         f" pgwarden backup show {backup.status.backup_id or 'ID'} {shown} --namespace {backup.metadata.namespace}."
         " For a new instance name a full or incremental backup, or a policyRef with a target, in a new RestoreRequest"
     )

@@ -7,8 +7,10 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from pgwarden.api.references import SecretKey
+from pgwarden.backups.resource import DatabaseBackup
+from pgwarden.clusters.resource import DatabaseCluster
 from pgwarden.jobs.files import SECRETS
-from pgwarden.jobs.launch import task_of
+from pgwarden.jobs.launch import Launch, task_of
 from pgwarden.jobs.names import (
     COMPONENT_LABEL,
     OPERATION_LABEL,
@@ -27,10 +29,14 @@ from pgwarden.restores.contract import (
     SQLCheck,
     TargetPoint,
 )
-from pgwarden.restores.drills import drill_of, is_drill, owner_labels, volume
+from pgwarden.restores.drills import is_drill, owner_labels, volume
 from pgwarden.restores.inspecting import inspect_seconds, word_mounts, word_volumes
+from pgwarden.restores.parts import wants_parts
+from pgwarden.restores.parts_contract import PartsTask, RecoverPartsTask
+from pgwarden.restores.parts_render import DumpSource, live_mounts, live_target, live_volumes, load_dump
 from pgwarden.restores.plan import PORT, claim_name, new_instance, secret_name
 from pgwarden.restores.resource import RestoreRequest
+from pgwarden.restores.scratch import on_scratch
 from pgwarden.stores.access import location, mounts, volumes
 from pgwarden.stores.resource import BackupStore
 
@@ -86,29 +92,27 @@ class Surroundings:
     """What a drill's volume must hold, where the drill does not say."""
     system_identifier: str = ""
     """Of the cluster that the data are of; empty where no object tells it."""
+    live: DatabaseCluster | None = None
+    """The server that runs, where databases are restored into one."""
+    dump: DatabaseBackup | None = None
+    """The logical backup, where they come out of one."""
 
 
 def restore(request: RestoreRequest, around: Surroundings, *, name: str, attempt: int, nonce: str) -> Manifest:
     """The Job of one attempt."""
-    metadata = request.metadata
-    store = location(around.store, identity=around.decryption is not None)
-    fetching = location(around.store, identity=around.decryption is not None, catalogue_key=True)
+    if around.dump is not None and around.live is not None:
+        launch = Launch(
+            name, attempt, nonce, around.agent_image, around.image_pull_policy, tuple(around.image_pull_secrets)
+        )
+        source = DumpSource(around.dump, around.store, around.decryption, around.volume_bytes)
+        return load_dump(request, source, around.live, launch)
     store_mounts = mounts(around.store, identity=around.decryption, read_only=True)
     fetch_mounts = mounts(around.store, identity=around.decryption, read_only=True, catalogue_key=True)
-    drill = is_drill(request)
-    first = (DrillTask if drill else RestoreTask)(
-        request_uid=metadata.uid, store=fetching, location=around.location, archive=around.archive, target=around.target
-    )
-    second = RecoverTask(
-        request_uid=metadata.uid,
-        store=store,
-        checks=[SQLCheck.model_validate(check.model_dump()) for check in request.spec.checks],
-        superuser_password_file=None if drill else f"{PASSWORD_FOLDER}/password",
-        drill=drill,
-        inspect_seconds=inspect_seconds(request),
-    )
+    live = live_mounts(around.live)
+    first, second = tasks(request, around)
     owner = Owner.of(request)
-    data, password, password_mount = drill_volumes(request, around) if drill else instance_volumes(request)
+    scratch = on_scratch(request)
+    data, password, password_mount = scratch_volumes(request, around) if scratch else instance_volumes(request)
     job = JobRequest(
         name=name,
         owner=owner,
@@ -116,8 +120,8 @@ def restore(request: RestoreRequest, around: Surroundings, *, name: str, attempt
         other_tasks={"recover": task_of(owner, second, attempt, nonce)},
         image=around.agent_image,
         template=request.spec.job_template,
-        cluster=around.cluster,
-        system_identifier=around.system_identifier if drill else "",
+        cluster=around.live.metadata.name if around.live is not None else around.cluster,
+        system_identifier=around.system_identifier if scratch else "",
         image_pull_policy=around.image_pull_policy,
         image_pull_secrets=around.image_pull_secrets,
         run_as_user=around.identity.user,
@@ -129,6 +133,7 @@ def restore(request: RestoreRequest, around: Surroundings, *, name: str, attempt
             {"name": "shared-memory", "emptyDir": {"medium": "Memory"}},
             *password,
             *word_volumes(request),
+            *live_volumes(around.live),
             *volumes(around.store, identity=around.decryption, read_only=True, catalogue_key=True),
         ),
         more={
@@ -137,19 +142,44 @@ def restore(request: RestoreRequest, around: Surroundings, *, name: str, attempt
             "shared": SHARED,
             "server_resources": server_resources(request),
             "server_mounts": [DATA_MOUNT, SCRATCH_MOUNT, TEMPORARY_MOUNT, SHARED_MEMORY_MOUNT],
-            "restore_mounts": [*COMMON_MOUNTS, DATA_MOUNT, SCRATCH_MOUNT, *fetch_mounts],
+            "restore_mounts": [*COMMON_MOUNTS, DATA_MOUNT, SCRATCH_MOUNT, *live, *fetch_mounts],
             "recover_mounts": [
                 *COMMON_MOUNTS,
                 DATA_MOUNT,
                 SCRATCH_MOUNT,
                 *password_mount,
                 *word_mounts(request),
+                *live,
                 *store_mounts,
             ],
             "recover_task_file": "/pgwarden/task/recover.json",
         },
     )
     return render_job("restores/job.yaml.j2", job)
+
+
+def tasks(request: RestoreRequest, around: Surroundings) -> tuple[RestoreTask, RecoverTask]:
+    """What the two agents of the pod are asked for."""
+    drill, uid = is_drill(request), request.metadata.uid
+    first = (DrillTask if drill else RestoreTask)(
+        request_uid=uid,
+        store=location(around.store, identity=around.decryption is not None, catalogue_key=True),
+        location=around.location,
+        archive=around.archive,
+        target=around.target,
+    )
+    second = RecoverTask(
+        request_uid=uid,
+        store=location(around.store, identity=around.decryption is not None),
+        checks=[SQLCheck.model_validate(check.model_dump()) for check in request.spec.checks],
+        superuser_password_file=None if on_scratch(request) else f"{PASSWORD_FOLDER}/password",
+        drill=drill,
+        inspect_seconds=inspect_seconds(request),
+    )
+    if around.live is None:
+        return first, second
+    into = live_target(request, around.live)
+    return PartsTask(**dict(first), into=into), RecoverPartsTask(**dict(second), into=into)
 
 
 def instance_volumes(request: RestoreRequest) -> tuple[Manifest, list[Manifest], list[Manifest]]:
@@ -160,14 +190,14 @@ def instance_volumes(request: RestoreRequest) -> tuple[Manifest, list[Manifest],
     return data, [password], [mount]
 
 
-def drill_volumes(request: RestoreRequest, around: Surroundings) -> tuple[Manifest, list[Manifest], list[Manifest]]:
-    """Likewise; nobody enters a drill's server with a password."""
+def scratch_volumes(request: RestoreRequest, around: Surroundings) -> tuple[Manifest, list[Manifest], list[Manifest]]:
+    """Likewise; nobody enters the server of a copy that is thrown away with a password."""
     return volume(request, around.volume_bytes), [], []
 
 
 def before_job(request: RestoreRequest, around: Surroundings, *, password: str) -> list[Manifest]:
     """What must be there before the Job: NetworkPolicy, and for a new instance Secret and claim."""
-    if is_drill(request):
+    if on_scratch(request):
         return [network_policy(request, around)]
     common = shared_values(request)
     return [
@@ -183,18 +213,28 @@ def before_job(request: RestoreRequest, around: Surroundings, *, password: str) 
 
 
 def network_policy(request: RestoreRequest, around: Surroundings) -> Manifest:
-    """What the Job's pod may reach: name servers and the store."""
-    metadata, drill = request.metadata, is_drill(request)
-    operation = Operation.DRILL if drill else Operation.RESTORE
+    """What the Job's pod may reach: name servers, the store, and the server that parts are loaded into."""
+    metadata, scratch = request.metadata, on_scratch(request)
     return render(
         "restores/networkpolicy.yaml.j2",
-        policy_name=job_name(metadata.name, metadata.uid) if drill else f"{new_instance(request).name}-restore",
+        policy_name=job_name(metadata.name, metadata.uid) if scratch else f"{new_instance(request).name}-restore",
         namespace=metadata.namespace,
-        labels=owner_labels(request) if drill else shared_values(request)["labels"],
+        labels=owner_labels(request) if scratch else shared_values(request)["labels"],
         owner=Owner.of(request).reference(),
-        job_selector={OPERATION_LABEL: operation.value, OWNER_UID_LABEL: metadata.uid},
+        job_selector={
+            OPERATION_LABEL: operation_of(request, dump=around.dump is not None).value,
+            OWNER_UID_LABEL: metadata.uid,
+        },
         store_port=store_port(around.store),
+        live_port=around.live.spec.primary.port if around.live is not None else None,
     )
+
+
+def operation_of(request: RestoreRequest, *, dump: bool) -> Operation:
+    """What the Job does."""
+    if wants_parts(request):
+        return Operation.LOAD_DUMP if dump else Operation.RESTORE_PARTS
+    return Operation.DRILL if is_drill(request) else Operation.RESTORE
 
 
 def store_port(store: BackupStore) -> int | None:
@@ -266,5 +306,7 @@ def claim_spec(request: RestoreRequest) -> Manifest:
 
 
 def server_resources(request: RestoreRequest) -> Manifest:
-    resources = (drill_of(request) if is_drill(request) else new_instance(request)).resources
+    target = request.spec.target
+    asked = target.drill or target.into or new_instance(request)
+    resources = asked.resources
     return resources.to_json() if resources is not None else SERVER_RESOURCES

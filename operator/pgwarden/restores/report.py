@@ -17,6 +17,8 @@ from pgwarden.api.conditions import READY, find, is_true
 from pgwarden.api.quantities import human_seconds
 from pgwarden.jobs.task import shorten
 from pgwarden.restores.follow_up import follow_ups
+from pgwarden.restores.parts import described as described_parts
+from pgwarden.restores.parts import wants_parts
 from pgwarden.restores.resource import RecoveryPoint, RestoreRequest, Step
 
 MOST_BYTES = 65_536
@@ -71,7 +73,9 @@ def facts(request: RestoreRequest, origin: Origin) -> list[tuple[str, str]]:
     status, resolved = request.status, request.status.resolved
     asked = f"{request.spec.requested_by or 'nobody is named'} ({'verified' if origin.verified else 'not verified'})"
     reached = f"{status.restored_to} on timeline {status.timeline}" if status.restored_to else "nothing was recovered"
-    moment = f", data of {at(status.restored_time)}" if status.restored_to and status.restored_time else ""
+    reached = "the backup's own" if status.loaded and not status.restored_to else reached
+    brought_back = bool(status.restored_to or status.loaded)
+    moment = f", data of {at(status.restored_time)}" if brought_back and status.restored_time else ""
     chain = ", ".join(resolved.chain) if resolved is not None else status.backup_id
     return [
         ("restore", f"{request.metadata.namespace}/{request.metadata.name} (UID {request.metadata.uid})"),
@@ -122,7 +126,9 @@ def described(target: RecoveryPoint) -> str:
 def window_lost(request: RestoreRequest) -> str:
     """What the original wrote that the restored data do not hold."""
     status = request.status
-    if status.restored_to is None or (status.in_place is not None and not status.in_place.handed_over):
+    if (status.restored_to is None and not status.loaded) or (
+        status.in_place is not None and not status.in_place.handed_over
+    ):
         return "nothing was handed over"
     known = status.resolved.known_until if status.resolved is not None else None
     if status.restored_time is None:
@@ -138,6 +144,8 @@ def window_lost(request: RestoreRequest) -> str:
 def into(request: RestoreRequest) -> str:
     """What is restored into, for people."""
     instance, in_place = request.spec.target.new_instance, request.spec.target.in_place
+    if wants_parts(request):
+        return described_parts(request)
     if in_place is not None:
         return f"the cluster's own server, in the place of {in_place.replaces} (system identifier and timeline)"
     return f"new instance {instance.name}" if instance is not None else "a scratch volume, as a drill"

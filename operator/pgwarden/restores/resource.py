@@ -87,7 +87,7 @@ class NewInstance(Model):
 
 
 class DrillStorage(Model):
-    """The volume that a drill works on; it goes with the drill's pod."""
+    """The volume of a copy that is thrown away; it goes with the Job's pod."""
 
     size: Quantity | None = None
     """Size of the volume; without it what the backup needs, and a quarter more."""
@@ -121,6 +121,69 @@ class InPlace(Model):
     """Nobody is asked who is still connected: all connections end with the server."""
 
 
+class RestoredTable(Model):
+    """One table, by its exact name."""
+
+    schema_name: Identifier = "public"
+    """Its schema."""
+    table_name: Identifier
+    """Its name; partitions come with their parent."""
+
+
+class RestoredDatabase(Model):
+    """What is taken out of one database, and the new one that is made of it."""
+
+    database: Identifier
+    """Name of the database in the backup."""
+    new_name: Identifier
+    """Name of the new one; none of that name may exist."""
+    schemas: Annotated[list[Identifier], Field(max_length=16, json_schema_extra={"x-kubernetes-list-type": "set"})] = (
+        Field(default_factory=list)
+    )
+    """Schemas to take; without schemas and tables the whole database."""
+    tables: Annotated[
+        list[RestoredTable],
+        Field(
+            max_length=16,
+            json_schema_extra={
+                "x-kubernetes-list-type": "map",
+                "x-kubernetes-list-map-keys": ["schemaName", "tableName"],
+            },
+        ),
+    ] = Field(default_factory=list)
+    """Tables to take, beside those of the schemas."""
+
+
+class Into(Model):
+    """Databases, schemas or tables come into a server that runs, each into a new database; nothing that is there is
+    changed."""
+
+    cluster_ref: LocalReference
+    """The DatabaseCluster to load into: that of the source or another one."""
+    databases: Annotated[
+        list[RestoredDatabase],
+        Field(
+            min_length=1,
+            max_length=8,
+            json_schema_extra={
+                "x-kubernetes-list-type": "map",
+                # The copy is thinned to what is wanted of it, and that can be done once.
+                "x-kubernetes-list-map-keys": ["database"],
+                **rules(("self.all(a, self.exists_one(b, a.newName == b.newName))", "each newName can be given once")),
+            },
+        ),
+    ]
+    """What is taken, each database once."""
+    without_owners: bool = False
+    """Everything belongs to the role that loads it, and privileges are left out: for servers without these roles."""
+    image: ImageName | None = None
+    """Image of the PostgreSQL server that recovers the copy; without it the one of the source's DatabaseCluster."""
+    storage: DrillStorage = Field(default_factory=DrillStorage)
+    """The volume that the copy is recovered on; it goes with the Job's pod."""
+    resources: ResourceRequirements | None = None
+    """CPU and memory of the server that recovers the copy."""
+
+
 class RestoreTarget(Model):
     """Where to: exactly one of them."""
 
@@ -130,6 +193,8 @@ class RestoreTarget(Model):
     """Nowhere: it is measured, checked with pg_amcheck as well, and thrown away."""
     in_place: InPlace | None = None
     """The cluster's own server, in the place of the data it has."""
+    into: Into | None = None
+    """New databases of a server that runs."""
 
 
 class Inspection(Model):
@@ -177,8 +242,9 @@ class RestoreRequestSpec(Model):
         Field(
             json_schema_extra=rules(
                 (
-                    "(has(self.newInstance) ? 1 : 0) + (has(self.drill) ? 1 : 0) + (has(self.inPlace) ? 1 : 0) == 1",
-                    "exactly one target must be given: newInstance, drill or inPlace",
+                    "(has(self.newInstance) ? 1 : 0) + (has(self.drill) ? 1 : 0) + (has(self.inPlace) ? 1 : 0)"
+                    " + (has(self.into) ? 1 : 0) == 1",
+                    "exactly one target must be given: newInstance, drill, inPlace or into",
                 ),
             )
         ),
@@ -330,6 +396,34 @@ class InPlaceStatus(Model):
     """DatabaseBackups that policies take of the restored data by themselves."""
 
 
+class RowCount(Model):
+    """How many rows a restored table has."""
+
+    table: Annotated[str, Field(max_length=256)]
+    """Schema and table, quoted where SQL needs it."""
+    rows: int
+    """Its rows."""
+
+
+class LoadedDatabase(Model):
+    """One database that a restore has made in a server that runs."""
+
+    database: Identifier
+    """Name of the one it was taken out of."""
+    new_name: Identifier
+    """Its name."""
+    tables: int
+    """How many tables it has, partitions not counted."""
+    rows: int
+    """Rows of all of them."""
+    size_bytes: int
+    """Its size on disk."""
+    counts: Annotated[list[RowCount], Field(max_length=50)] = Field(default_factory=list)
+    """Rows of the largest tables."""
+    swap: Annotated[str, Field(max_length=32768)] = ""
+    """What a person runs to put it in the place of what it was taken out of."""
+
+
 class RestoreRequestStatus(WorkStatus):
     """Where it stands."""
 
@@ -357,6 +451,8 @@ class RestoreRequestStatus(WorkStatus):
     ended."""
     in_place: InPlaceStatus | None = None
     """Of a restore in place: what was done to the cluster's own server."""
+    loaded: Annotated[list[LoadedDatabase], Field(max_length=8)] = Field(default_factory=list)
+    """Of a restore into a server that runs: the new databases, once they are whole."""
     timeline: int | None = None
     """Timeline of the restored server."""
     host: Annotated[str, Field(max_length=253)] = ""

@@ -91,8 +91,7 @@ class RecoveryServer:
             raise TaskError(
                 "ServerImageMismatch",
                 f"the backup is of PostgreSQL {major}, but the server's image has: {said[:200]}",
-                remedy=f"Set the image of spec.target.newInstance or spec.target.drill to the cluster's own one of "
-                f"PostgreSQL {major}.",
+                remedy=f"Set the image of the target (spec.target) to the cluster's own one of PostgreSQL {major}.",
             )
 
     def start(self) -> None:

@@ -45,7 +45,7 @@ def only(target: str) -> tuple[str, ...]:
 ONE_BACKUP = ("source.policyRef", "source.clusterRef", "source.storeRef", "source.target")
 ARCHIVE = ("source.backupRef", "source.policyRef")
 POLICY = ("source.backupRef", "source.clusterRef", "source.storeRef")
-TARGETS = ("newInstance", "drill", "inPlace")
+TARGETS = ("newInstance", "drill", "inPlace", "into")
 DAILY = "0 3 * * *"
 STORES = ("s3", "gcs", "azure", "claim")
 SCHEDULES = ("schedules.full", "schedules.incremental", "schedules.logical", "verification.schedule", "drill")
@@ -67,7 +67,7 @@ WAYS: dict[str, tuple[Way, ...]] = {
         Way((*ARCHIVE, *moment("lsn", "xid", "name"), *only("newInstance"))),
         Way((*ARCHIVE, *moment("time", "xid", "name"), *only("inPlace"))),
         Way((*ARCHIVE, *moment("time", "lsn", "name"), *only("drill"), "inspect")),
-        Way((*POLICY, *moment("time", "lsn", "xid"), *only("drill"), "inspect")),
+        Way((*POLICY, *moment("time", "lsn", "xid"), *only("into"), "inspect")),
     ),
 }
 

@@ -14,7 +14,7 @@ from pgwarden.cli.restore_cluster import content
 from pgwarden.cli.restore_output import show_list, show_points, show_request
 from pgwarden.jobs.errors import TaskError
 from pgwarden.jobs.task import Outcome, Result
-from tests.support.objects import NOW, attempt, condition, restore_request
+from tests.support.objects import NOW, attempt, condition, parts_request, restore_request
 
 RUNNING = {
     "attempts": [attempt()],
@@ -53,6 +53,20 @@ def test_one_request_is_shown_with_its_steps_and_without_what_a_terminal_obeys(
     resolve, fetch = out.splitlines()[-2:]
     assert resolve.split()[:4] == ["Resolve", "Done", "2026-11-23T11:59:00Z", "2s"]
     assert fetch.split() == ["Fetch", "Running", "2026-11-23T11:59:02Z", "-"]
+
+
+def test_what_was_loaded_is_shown_with_what_puts_it_in_place(capsys: pytest.CaptureFixture[str]) -> None:
+    part = {"database": "shop", "newName": "shop\u001b then", "tables": 1, "rows": 520, "sizeBytes": 8_000_000}
+    part |= {"counts": [{"table": "billing.invoices", "rows": 520}], "swap": "-- alone\nALTER DATABASE ..."}
+    show_request(parts_request(status={"loaded": [part]}), as_json=False)
+    out = capsys.readouterr().out
+    assert "shop? then, out of shop: 520 rows in 1 tables" in out
+    assert "520 in billing.invoices" in out and 'DatabaseCluster live, as "shop_then"' in out
+    assert out.splitlines()[-3:] == [
+        "To put shop? then in the place of what it was taken out of:",
+        "-- alone",
+        "ALTER DATABASE ...",
+    ]
 
 
 def points(*lines: TimelineLine, way: WayLine | None = None) -> Answer:

@@ -1,4 +1,4 @@
-"""One pg_dump or pg_dumpall under way: its output in chunks, what it says, and how it ends."""
+"""One pg_dump, pg_dumpall or pg_restore under way: its output or input in chunks, what it says, and how it ends."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ import select
 import subprocess
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from types import TracebackType
 from typing import Self
 
@@ -17,8 +18,8 @@ PIPE_BYTES = 1 << 20
 TICK_SECONDS = 0.5
 TERMINATE_SECONDS = 10
 SAID_LINES = 12
-TABLE = re.compile(r'dumping contents of table "?(?P<table>.+?)"?$')
-CHATTER = re.compile(r"^pg_dump(all)?: (?!error|detail|hint|warning)")
+TABLE = re.compile(r'(dumping contents of|processing data for) table "?(?P<table>.+?)"?$')
+CHATTER = re.compile(r"^pg_(dump|dumpall|restore): (?!error|detail|hint|warning)")
 
 
 class ToolFailed(Exception):
@@ -35,21 +36,32 @@ class ToolRun:
     `tick` is called twice a second and after each chunk; what it raises ends the run.
     """
 
-    def __init__(self, command: Sequence[str], environment: Mapping[str, str], tick: Callable[[ToolRun], None]) -> None:
+    def __init__(
+        self,
+        command: Sequence[str],
+        environment: Mapping[str, str],
+        tick: Callable[[ToolRun], None],
+        *,
+        fed: bool = False,
+    ) -> None:
         self.received = 0
         """Bytes of standard output so far."""
+        self.sent = 0
+        """Bytes of standard input so far."""
         self.tables = 0
         """Tables whose contents were begun."""
         self._tick = tick
         self._said: deque[str] = deque(maxlen=SAID_LINES)
         self._process = subprocess.Popen(
             command,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
+            stdin=subprocess.PIPE if fed else subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL if fed else subprocess.PIPE,
             stderr=subprocess.PIPE,
             env=dict(environment),
             pipesize=PIPE_BYTES,
         )
+        if self._process.stdin is not None:
+            os.set_blocking(self._process.stdin.fileno(), False)
         self._listener = threading.Thread(target=self._listen, name="complaints", daemon=True)
         self._listener.start()
 
@@ -67,9 +79,10 @@ class ToolRun:
                 self._process.kill()
                 self._process.wait()
         self._listener.join()
-        for pipe in (self._process.stdout, self._process.stderr):
+        for pipe in (self._process.stdin, self._process.stdout, self._process.stderr):
             if pipe is not None:
-                pipe.close()
+                with suppress(BrokenPipeError):
+                    pipe.close()
 
     def chunks(self) -> Iterator[bytes]:
         """Standard output to its end. Raises ToolFailed when the tool ends with an error, and what `tick` raises."""
@@ -85,6 +98,39 @@ class ToolRun:
                 self.received += len(chunk)
                 yield chunk
         self._end()
+
+    def feed(self, chunks: Iterable[bytes], *, to_the_end: bool = True) -> None:
+        """Writes `chunks` to standard input and waits for the end of a tool that was made `fed`.
+
+        A tool may have read enough before the last chunk; `to_the_end` the rest is still taken from `chunks`, which may
+        tell only then that they were damaged. Raises ToolFailed, what `tick` raises and what `chunks` raise.
+        """
+        assert self._process.stdin is not None  # it was asked for  # noqa: S101
+        listens = True
+        for chunk in chunks:
+            self._tick(self)
+            if listens:
+                listens = self._write(self._process.stdin.fileno(), chunk)
+            if not listens and (self._process.poll() or not to_the_end):
+                break
+            self.sent += len(chunk)
+        self._process.stdin.close()
+        self._end()
+
+    def _write(self, pipe: int, chunk: bytes) -> bool:
+        """Whether the tool took it; False once it reads no more."""
+        rest = memoryview(chunk)
+        try:
+            while rest:
+                # A tool that waits for its server reads nothing meanwhile, and we may be told to stop.
+                _, ready, _ = select.select([], [pipe], [], TICK_SECONDS)
+                if ready:
+                    rest = rest[os.write(pipe, rest) :]
+                else:
+                    self._tick(self)
+        except BrokenPipeError:
+            return False
+        return True
 
     def finish(self) -> None:
         """Waits for the end of a tool that prints nothing. Raises as `chunks` does."""
