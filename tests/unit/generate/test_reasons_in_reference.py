@@ -22,13 +22,14 @@ JUDGED = re.compile(
 # A person's shell has no conditions; an archiver's reasons stand in the message of WALArchiving, beside its state.
 ELSEWHERE = ("cli/", "kube/person.py", "kube/types.py", "archiving/", "postgres/wal_stream.py")
 EVENTS_AND_ENDS = (
-    "AdoptedBefore AlreadyCommitted BackupCommitted BackupStuck ExpiryPlanned ExpiryRefused FiledBefore FirstFull"
-    " FullLost FullTaken HandedOver LaidOut NobodyConnected PrunePlanned ReconcileFailed ServerSilent StoreWritable"
+    "AdoptedBefore AlreadyCommitted AlreadyRestored BackupCommitted BackupStuck ExpiryPlanned ExpiryRefused FiledBefore"
+    " FirstFull FullLost FullTaken HandedOver LaidOut NobodyConnected PartsRestored PrunePlanned ReconcileFailed"
+    " ServerSilent StoreWritable"
 )
 KINDS = "ConfigMap StatefulSet"
 STEPS_AND_STATES = (
-    "BackOff DiscardOld HandOver KeepOld MakeHarmless ShutDown StartInstance StartServer StartServices StartStandbys"
-    " ArchiveTimeline StopServer StopServices UnknownKey VerifyFiles"
+    "BackOff CountRows DiscardOld HandOver KeepOld LookAtTarget MakeHarmless ShutDown StartInstance StartServer"
+    " StartServices StartStandbys ArchiveTimeline StopServer StopServices UnknownKey VerifyFiles"
 )
 OF_OTHERS = (
     "AlreadyExists BearerToken BlobNotFound CSafeLoader DisruptionTarget IfNotPresent InsufficientPrivilege"
