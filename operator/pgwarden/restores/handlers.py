@@ -26,7 +26,7 @@ from pgwarden.kube.key import Key
 from pgwarden.kube.objects import all_of, find, read
 from pgwarden.kube.room import no_room, reserved
 from pgwarden.kube.secrets import missing
-from pgwarden.kube.types import CLAIMS, DATABASE_CLUSTERS, RESTORE_REQUESTS, SECRETS, SERVICES, STATEFUL_SETS
+from pgwarden.kube.types import CLAIMS, RESTORE_REQUESTS, SECRETS, SERVICES, STATEFUL_SETS
 from pgwarden.kube.work import apply, bury_all, create_or_adopt, observe_job
 from pgwarden.restores.contract import TargetPoint
 from pgwarden.restores.drills import is_drill, is_physical, size_unknown, volume_bytes, wants_size
@@ -309,7 +309,6 @@ class RestoreController:
             (SERVICES, name),
             (CLAIMS, claim_name(request)),
             (SECRETS, secret_name(request)),
-            *([(DATABASE_CLUSTERS, name)] if wants_cluster(request) else []),
         )
         others = []
         for type_, each in wanted_names:

@@ -12,7 +12,15 @@ from pgwarden.restores.new_cluster import database_cluster
 from tests.support.api_objects import ApiServer
 from tests.support.context import operator_context
 from tests.support.loopback import loopback, refusal
-from tests.support.objects import NAMESPACE, Body, claim_store, observed_cluster, restorable_backup, restore_request
+from tests.support.objects import (
+    NAMESPACE,
+    Body,
+    body,
+    claim_store,
+    observed_cluster,
+    restorable_backup,
+    restore_request,
+)
 from tests.unit.restores.test_drill_handlers import KEY, World, condition_of
 from tests.unit.restores.test_plan import RECOVERED
 
@@ -64,6 +72,15 @@ async def test_a_refused_one_is_told_and_fails_nothing(it: World) -> None:
     assert condition_of(it.status) == ("True", "Completed")
     (finding,) = it.status["findings"]
     assert finding.startswith(f"DatabaseCluster {INSTANCE} could not be made: ")
+
+
+async def test_one_that_is_there_already_stays_as_it_is(it: World) -> None:
+    theirs = body("DatabaseCluster", INSTANCE, {"primary": {"host": "elsewhere"}})
+    it.server.keep("databaseclusters", INSTANCE, theirs)
+    await it.look()
+    assert condition_of(it.status) == ("True", "Completed")
+    assert it.server.objects[MADE]["spec"] == theirs["spec"]
+    assert "exists already and was not made for this RestoreRequest" in it.status["findings"][0]
 
 
 def test_no_name_of_a_database_changes_the_manifest() -> None:
