@@ -85,7 +85,8 @@ class Restoration(SeeingConnections):
         if refusal is not None:
             return self.said(stalled(refusal.reason, refusal.message), None)
         decision = self.decide(Stage.PREFLIGHT)
-        self.at_step(in_place_steps.PREFLIGHT)
+        if decision.verdict != Verdict.SUCCEEDED:
+            self.at_step(in_place_steps.PREFLIGHT)
         if decision.verdict == Verdict.FAILED:
             message = f"{decision.message} Nothing was stopped"
             failed = in_place_steps.failed(self.status.steps, decision.message, self.now)
@@ -98,11 +99,15 @@ class Restoration(SeeingConnections):
         if self.seen.busy:
             return self.said(in_progress("Queued", self.seen.busy), WAIT_SECONDS)
         report = report_of(PreflightReport, decision.result)
-        if self.several and report is not None:
+        if self.several and report is not None and report.primary:
             self.status = with_place(self.status, claim=report.primary)
-        found = decision.message + self.leftovers_told()
-        self.at_step(in_place_steps.PREFLIGHT, found)
-        self.status = self.status.model_copy(update={"start_time": self.now.replace(microsecond=0)})
+        if self.request.status.start_time is None:
+            # On record first: once the mark stands on the claim, nobody asks for the preflight again.
+            found = decision.message + self.leftovers_told()
+            self.at_step(in_place_steps.PREFLIGHT, found)
+            self.status = self.status.model_copy(update={"start_time": self.now.replace(microsecond=0)})
+            return self.said(in_progress("Preflight", f"the restore can succeed: {found}"), SOON_SECONDS)
+        found = in_place_steps.step_of(self.status.steps, in_place_steps.PREFLIGHT).message
         message = f"the restore can succeed: {found}. The services are stopped now"
         marking = self.said(in_progress("Starting", message), SOON_SECONDS)
         marking.mark = True

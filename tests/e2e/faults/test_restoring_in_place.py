@@ -108,15 +108,16 @@ def test_the_data_are_replaced_once_whenever_the_operator_is_killed(premises: Pr
     uid = premises.ask_for("killed", token)
     workplace = premises.workplace
     killed = kill_after_each_write(workplace, proxy, lambda: finished(workplace, "killed"))
-    # The server, the service and the mark are written twice, and there are three Jobs and their attempts.
+    # The server, the service and the mark are written twice, and there are four Jobs and their attempts.
     assert killed >= 15
     premises.restored_once("killed", token)
     status = workplace.get(KIND, "killed")["status"]
-    stages = (status["attempts"], status["inPlace"]["preflight"], status["inPlace"]["handOver"])
-    assert [[attempt["number"] for attempt in each] for each in stages] == [[1], [1], [1]]
+    place = status["inPlace"]
+    stages = (status["attempts"], place["preflight"], place["connections"], place["handOver"])
+    assert [[attempt["number"] for attempt in each] for each in stages] == [[1], [1], [1], [1]]
     assert {step["state"] for step in status["steps"]} == {"Done"}
     operations = sorted(job["metadata"]["labels"]["pgwarden.dev/operation"] for job in workplace.owned("Job", uid))
-    assert operations == ["file-report", "in-place", "in-place", "restore"]
+    assert operations == ["file-report", "in-place", "in-place", "restore", "see-connections"]
 
 
 def test_a_server_that_is_started_at_every_step_works_on_no_data_until_it_may(premises: Premises) -> None:

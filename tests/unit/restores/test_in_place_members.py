@@ -144,7 +144,7 @@ def test_claims_that_no_member_has_any_more_are_told_of_before_anything_stops() 
     world.finish_job("well")
     seen = dataclasses.replace(world.observed(), leftovers=["data-operational-2"])
     planned = plan(world.request, seen, NOW)
-    assert planned.mark is True
+    assert planned.mark is None
     (step, *_) = planned.status.steps
     assert "data-operational-2 belonged to members" in step.message
 
