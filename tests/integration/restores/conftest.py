@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -78,9 +78,9 @@ def fill(server: PostgresServer) -> Path:
     return tablespace
 
 
-@pytest.fixture(scope="session")
-def stored(major: int) -> Iterator[StoredBackup]:
-    """One backup for each major, taken slowly while rows were written, so that it carries several WAL segments."""
+@contextmanager
+def backup_under_load(major: int) -> Iterator[StoredBackup]:
+    """A backup taken slowly while rows were written, so that it carries several WAL segments."""
     folder = new_folder()
     with postgres_server(major, settings={"max_wal_size": "1GB", "wal_keep_size": "1GB"}) as server:
         tablespace = fill(server)
@@ -96,6 +96,26 @@ def stored(major: int) -> Iterator[StoredBackup]:
         server.stop()
         yield StoredBackup(major, store, location, load, tablespace, contents)
     shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="session")
+def stored_backups() -> Iterator[Callable[[int], StoredBackup]]:
+    """The backup of each major version, taken when it is first asked for."""
+    known: dict[int, StoredBackup] = {}
+    with ExitStack() as stack:
+
+        def of(major: int) -> StoredBackup:
+            if major not in known:
+                known[major] = stack.enter_context(backup_under_load(major))
+            return known[major]
+
+        yield of
+
+
+@pytest.fixture(scope="session")
+def stored(major: int, stored_backups: Callable[[int], StoredBackup]) -> StoredBackup:
+    """One backup for each major. A worker that gets file after file comes back to a version it had left."""
+    return stored_backups(major)
 
 
 @pytest.fixture

@@ -128,6 +128,11 @@ func (p *loopProvisioner) Delete(ctx context.Context, volume *corev1.PersistentV
 }
 
 func (p *loopProvisioner) create(ctx context.Context, volume string, size int64) error {
+	// A claim is asked for again when the controller has not seen yet that its
+	// volume is there: what a pod may be using already is left as it is.
+	if mounted, err := isMountPoint(p.mountPoint(volume)); err != nil || mounted {
+		return err
+	}
 	file, err := os.OpenFile(p.image(volume), os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
 		return err
