@@ -533,7 +533,7 @@ class RestoreRequest(Resource):
                 ("!oldSelf.proceed || self.proceed", "proceed cannot be taken back; cancel the restore instead"),
                 (
                     "!has(self.inspect) || has(self.target.newInstance) || has(self.target.inPlace)",
-                    "inspect is for a new instance or a restore in place: nobody looks at a drill",
+                    "inspect is for a new instance or a restore in place; no other copy is there to be looked at",
                 ),
             )
         ),
