@@ -8,7 +8,7 @@ SHELL := /bin/bash
 
 PYTHON_RUN := PYTHONPATH=operator:. .venv/bin/python
 CLUSTER_ENV := eval "$$(hack/cluster/cluster env)"; export PATH=$(CURDIR)/.venv/bin:$$PATH
-PYTEST := $(PYTHON_RUN) -m pytest $(PYTEST_ARGS)
+PYTEST := $(PYTHON_RUN) -m pytest --durations=15 $(PYTEST_ARGS)
 # For the db-migrate-* habits: DSN and SOURCE, or MIGRATION (and NAMESPACE) for a DatabaseMigration.
 NAMESPACE ?= default
 TO ?=
@@ -34,11 +34,11 @@ e2e: .venv cluster-up image ## Tests on the real cluster, with pgwarden installe
 	$(CLUSTER_ENV)
 	$(PYTEST) tests/e2e -m "not long"
 
-chaos: .venv cluster-up image ## The whole fault matrix; `make test` runs it on the newest PostgreSQL only
+chaos: .venv cluster-up image ## All faults and long restores; `make test` runs them on the newest PostgreSQL only
 	@hack/test-packages.sh
 	$(CLUSTER_ENV)
-	$(PYTEST) tests/integration -m chaos -n 3 --dist loadfile
-	$(PYTEST) tests/e2e -m chaos
+	$(PYTEST) tests/integration -m "chaos or long" -n 3 --dist loadfile
+	$(PYTEST) tests/e2e -m "chaos or long"
 
 lint: .venv cluster-up ## All checks that run nothing of ours: style, types, walls, charts, schemas, drift
 	@$(CLUSTER_ENV)

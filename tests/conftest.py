@@ -13,6 +13,15 @@ import pytest
 from tests.support.cluster import Cluster, ClusterMissing
 
 FAULT_FILES = {"test_bad_day.py", "test_faults.py", "test_killed.py", "test_store_faults.py"}
+LONG_FILES = {
+    "test_after_in_place.py",
+    "test_all_at_once.py",
+    "test_dumped_parts.py",
+    "test_in_place_members.py",
+    "test_inspect.py",
+    "test_parts.py",
+}
+"""What `make test` tries on the newest PostgreSQL only, though nothing is killed there."""
 OLDER = "postgres17"
 """Stands in the name of a test on a PostgreSQL that is not the newest."""
 
@@ -24,6 +33,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.chaos)
             if OLDER in item.name:
                 item.add_marker(pytest.mark.long)
+        elif item.path.name in LONG_FILES and OLDER in item.name:
+            item.add_marker(pytest.mark.long)
 
 
 @pytest.fixture(scope="session")

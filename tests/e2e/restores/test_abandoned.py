@@ -32,6 +32,7 @@ def away(cluster: Cluster, operator: str) -> Iterator[None]:
         cluster.kubectl(*scale, f"--replicas={deployment['spec']['replicas']}")
 
 
+@pytest.mark.long
 def test_a_request_that_is_deleted_while_it_fetches_is_put_back(premises: Place) -> None:
     premises.ask("analytics-0", "CREATE TABLE since_then (id int)", "analytics")
     premises.apply(in_place(premises, "deleted", "analytics", inspect={}))

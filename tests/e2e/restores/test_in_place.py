@@ -153,7 +153,10 @@ def test_whoever_is_still_connected_is_named_and_the_services_start_again(premis
     assert premises.get("statefulset", "analytics")["status"]["currentReplicas"] == 1
 
 
-@pytest.mark.parametrize("step", ["StopServer", "Fetch", "Recover"])
+@pytest.mark.parametrize(
+    "step",
+    [pytest.param("StopServer", marks=pytest.mark.long), pytest.param("Fetch", marks=pytest.mark.long), "Recover"],
+)
 def test_a_cancelled_restore_puts_everything_back(premises: Place, step: str) -> None:
     name = f"cancelled-{step.lower()}"
     premises.apply(in_place(premises, name, "analytics"))
