@@ -58,6 +58,7 @@ OURS, BUCKET, HAND, UNCHECKED, PGBACKREST = (
 WHAT = ("full", "chain", "wal")
 BUDGETS = {"full": {PGBACKREST: 1.0}, "chain": {PGBACKREST: 1.5}, "wal": {HAND: 1.2}}
 """The most of each one's time."""
+WAL_KEPT = "16GB"
 BUDGET_WAITING = 0.05
 """What the server may wait for WAL in the time that it replays."""
 
@@ -98,8 +99,14 @@ def store(server: PostgresServer, s3: S3Server, folder: Path, kind: str, gib: fl
         if what == "full":
             data.write_lightly(server, kind)
     labels["wal"], backups["wal"] = labels["chain"], backups["chain"]
+    # All of it is stored at once when it is written, so no checkpoint may take any of it away before.
+    server.configure({"wal_keep_size": WAL_KEPT})
+    server.reload()
     data.write_wal(server, kind, segments)
-    WALArchive(server, claim).note_moment()
+    archive = WALArchive(server, claim)
+    archive.note_moment()
+    if len(archive.segments()) < segments:
+        raise RuntimeError(f"the archive has {len(archive.segments())} segments of WAL instead of {segments}")
     bucket = s3.location()
     copy(claim, bucket)
     s3.open_to_others()
@@ -194,7 +201,7 @@ def main() -> int:
     runs = {}
     with ExitStack() as stack:
         server, s3 = stack.enter_context(data.server()), stack.enter_context(s3_server())
-        folder = stack.enter_context(folder_for(round(3 * chosen.gib * 2**30)))
+        folder = stack.enter_context(folder_for(round(3 * chosen.gib * 2**30) + chosen.segments * data.SEGMENT))
         stored = store(server, s3, folder, chosen.data, chosen.gib, chosen.segments)
         server.stop()
         for what in chosen.what:
