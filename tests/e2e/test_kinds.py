@@ -176,17 +176,17 @@ CHANGES = {
     "the source of a restore": (
         thing("RestoreRequest", restore_spec()),
         restore_spec(source={"backupRef": {"name": "other"}}),
-        "cannot be changed, but for suspend, cancel and discardOld",
+        "cannot be changed, but for suspend, cancel, proceed and discardOld",
     ),
     "an identity added to a restore": (
         thing("RestoreRequest", restore_spec()),
         restore_spec(identity={"name": "key", "key": "identity"}),
-        "cannot be changed, but for suspend, cancel and discardOld",
+        "cannot be changed, but for suspend, cancel, proceed and discardOld",
     ),
     "checks taken out of a restore": (
         thing("RestoreRequest", restore_spec(checks=[{"name": "a", "database": "d", "query": "q"}])),
         restore_spec(),
-        "cannot be changed, but for suspend, cancel and discardOld",
+        "cannot be changed, but for suspend, cancel, proceed and discardOld",
     ),
     "a cancellation taken back": (
         thing("RestoreRequest", restore_spec(cancel=True)),

@@ -23,8 +23,9 @@ Use = tuple[str, str]
 WATCHED = {kind.INFO.plural for kind in OWN_KINDS} | {"jobs", "pods"}
 ASKED_AFTER_A_CONFLICT = {("get", plural) for plural in (*(kind.INFO.plural for kind in OWN_KINDS), "networkpolicies")}
 """Needed when somebody else was quicker: a status that was written in between, an object that is there already."""
-TRIED_ELSEWHERE = {("delete", "restorerequests")}
-"""By tests/e2e/policies/test_restore_drills.py: the last few drills are kept, the others cleared away."""
+TRIED_ELSEWHERE = {("delete", "restorerequests"), ("patch", "pods")}
+"""By tests/e2e/policies/test_restore_drills.py: the last few drills are kept, the others cleared away; and by
+tests/e2e/restores/test_copy_looked_at.py: a pod is told that its copy was the right one."""
 
 
 @pytest.fixture
