@@ -228,8 +228,18 @@ class RestorePod:
         members: Sequence[MemberVolume] = (),
     ) -> Result:
         """One of the short Jobs of a restore in place, to its end."""
+        return self.start_act(action, attempt, volume_mounted=volume_mounted, members=members).result()
+
+    def start_act(
+        self,
+        action: Action,
+        attempt: int = 1,
+        *,
+        volume_mounted: bool = True,
+        members: Sequence[MemberVolume] = (),
+    ) -> Container:
         task = InPlaceTask(action=action, restore=self.task, volume_mounted=volume_mounted, members=list(members))
-        return self._start_agent("in-place", task, attempt).result()
+        return self._start_agent("in-place", task, attempt)
 
     def start_recover(self) -> Container:
         plain = RecoverTask(

@@ -18,6 +18,7 @@ from pgwarden.restores.fetch import Fetch
 from pgwarden.restores.in_place_contract import Action, InPlaceTask, LookReport, PlaceReport, PreflightReport
 from pgwarden.restores.in_place_volume import InPlaceVolume, look_at_old, unfit
 from pgwarden.restores.paths import InPlacePaths, RestorePaths
+from pgwarden.restores.patience import patiently
 from pgwarden.restores.space import REMEDY_IN_PLACE, Room, check_room, free_room, needed_room
 from pgwarden.restores.standby_volume import (
     StandbyVolume,
@@ -66,7 +67,7 @@ def preflight(task: InPlaceTask, context: AgentContext) -> Done:
     store = open_store(restore.store)
     key = catalogue_key_of(restore.store)
     hmac = key.hmac if key is not None else None
-    resolved = find_base(restore, store, hmac)
+    resolved = patiently(lambda: find_base(restore, store, hmac), restore.target, context, step="Preflight")
     records = [record for record, _ in read_chain(store, resolved, hmac)]
     major = records[-1].server.version_num // 10000
     find_tool("pg_verifybackup", major)

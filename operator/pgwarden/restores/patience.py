@@ -20,7 +20,6 @@ CLOCKS_APART = timedelta(minutes=1)
 """How far ahead of the agent's clock a time may lie that is of the past by the server's."""
 PATIENCE_SECONDS = 150.0
 POLL_SECONDS = 3.0
-STEP = "Resolve"
 
 
 def patiently(
@@ -30,9 +29,10 @@ def patiently(
     *,
     patience: float = PATIENCE_SECONDS,
     poll: float = POLL_SECONDS,
+    step: str = "Resolve",
 ) -> Resolved:
     """What `find` gives, in the end, where it refuses a time of the last minutes because the archive has not come there
-    yet. Raises what `find` raises, and Stopped."""
+    yet; `step` is the one that waits. Raises what `find` raises, and Stopped."""
     deadline = time.monotonic() + patience
     while True:
         try:
@@ -47,7 +47,7 @@ def patiently(
                     remedy=f"{error.remedy} Or restore all that there is with a new RestoreRequest (target.latest).",
                 ) from error
             context.log(f"the archive may tell of that moment within a minute: {error.message}")
-        context.progress(STEP, detail="waiting for the archive to come to the target")
+        context.progress(step, detail="waiting for the archive to come to the target")
         context.stop.wait(poll)
         context.check_stop()
 

@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 from pgwarden.restores.contract import TargetPoint
+from pgwarden.restores.in_place_contract import Action
 from tests.support.postgres import new_folder, owned_folder, postgres_server
 from tests.support.restore_pod import Container, RestorePod
 from tests.support.stored_backup import claim, store_backup
@@ -36,8 +37,17 @@ def test_what_was_a_moment_ago_is_waited_for(major: int, volume: Path) -> None:
         point = TargetPoint(time=target)
         pod = RestorePod(major, volume, archive.location, "", archive=archive.archive, target=point)
         restore = pod.start_restore()
+        # In place, it is looked for before anything stops.
+        in_place = RestorePod(
+            major, volume, archive.location, "", archive=archive.archive, target=point, replaces="7301-1"
+        )
+        preflight = in_place.start_act(Action.PREFLIGHT, volume_mounted=False)
         until_logged(restore, WAITS)
+        until_logged(preflight, WAITS)
         archive.note_moment()
+        passed = preflight.result()
+        assert passed.reason == "Passed", passed.message
+        in_place.destroy()
         assert restore.result().reason == "LaidOut", restore.log
     _, recovered, _ = pod.run()
     assert recovered.reason == "Recovered", (recovered, pod.server_log)
