@@ -340,5 +340,6 @@ class Restoration(SeeingConnections):
 
 
 def running(found: Sequence[Step]) -> str:
-    """Name of the step that is worked on; empty when none is."""
-    return next((each.name for each in found if each.state == "Running"), "")
+    """Name of the step that is worked on, or between two the next one; empty when there is none."""
+    at_work = next((each.name for each in found if each.state == "Running"), "")
+    return at_work or next((each.name for each in found if each.state == "Pending"), "")

@@ -12,7 +12,7 @@ from pgwarden.clusters.access import Obstacle
 from pgwarden.clusters.resource import DatabaseCluster, Dependent, DependentKind
 from pgwarden.jobs.attempts import begin
 from pgwarden.jobs.names import OWNER_UID_LABEL
-from pgwarden.jobs.state import JobState
+from pgwarden.jobs.state import JobPhase, JobState
 from pgwarden.jobs.task import Operation, shorten
 from pgwarden.kube.agents import agent_image
 from pgwarden.kube.cache import Body
@@ -179,7 +179,7 @@ class InPlaceRestorer:
             strangers=others,
             own_pods=[pod["metadata"]["name"] for pod in mine],
             jobs=jobs,
-            progress=self.context.progress.follow(key, jobs[Stage.RESTORE]),
+            progress=self.context.progress.follow(key, at_work(jobs)),
             server_ready=ready,
             members_behind=behind,
             server_problem=problem,
@@ -380,3 +380,9 @@ def shared(scene: Scene) -> Obstacle | None:
     claims = named(scene.server.home.claims)
     message = f"pods that do not belong to StatefulSet {name} mount {claims}: {', '.join(others)}"
     return Obstacle("ClaimShared", f"{message}. Stop them, or restore into a new instance (target.newInstance)")
+
+
+def at_work(jobs: Mapping[Stage, JobState]) -> JobState:
+    """The Job whose progress is told: the preflight while it runs, else the long one."""
+    preflight = jobs[Stage.PREFLIGHT]
+    return preflight if preflight.phase == JobPhase.RUNNING else jobs[Stage.RESTORE]

@@ -222,7 +222,8 @@ class Look:
         if decision.verdict == Verdict.BACK_OFF:
             return self.said(in_progress(decision.reason, decision.message), decision.seconds)
         if decision.verdict == Verdict.WAIT:
-            message = decision.message or f"Job {self.job(stage).name} {what}"
+            told = self.seen.progress.detail if self.seen.progress is not None and stage is Stage.PREFLIGHT else ""
+            message = decision.message or f"Job {self.job(stage).name} {what}{f': {told}' if told else ''}"
             said = reason if self.job(stage).phase == JobPhase.RUNNING else decision.reason
             return self.said(in_progress(said, message), WAIT_SECONDS)
         if self.seen.obstacle is not None and stage in (Stage.PREFLIGHT, Stage.RESTORE):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from datetime import timedelta
 from typing import Any
 
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 
 from pgwarden.clusters.access import Obstacle
 from pgwarden.jobs.attempts import AttemptOutcome
+from pgwarden.jobs.task import Progress
 from pgwarden.restores.in_place import plan
 from pgwarden.restores.in_place_look import ObservedInPlace, Stage, stage_job
 from pgwarden.restores.in_place_steps import OF_SEVERAL, PUT_BACK, STEPS
@@ -301,3 +303,12 @@ def test_a_report_tells_where_to_and_that_what_was_put_back_lost_nothing() -> No
     assert window_lost(world.request) == "nothing was handed over"
     settle(world)
     assert window_lost(world.request) != "nothing was handed over"
+
+
+def test_a_preflight_says_what_it_waits_for() -> None:
+    world = World()
+    world.look()
+    waits = Progress(nonce="n", step="Preflight", detail="waiting for the archive to come to the target")
+    planned = plan(world.request, dataclasses.replace(world.observed(), progress=waits), world.now)
+    (message,) = {each.message for each in planned.judgments if each.type == "Ready"}
+    assert message.endswith(": waiting for the archive to come to the target")
