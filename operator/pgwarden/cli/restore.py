@@ -107,10 +107,7 @@ def proceed(
     """Has a restore go on whose recovered copy waits to be looked at; ends with 1 when it fails instead."""
     from pgwarden.cli import restore_decide
 
-    goes_on, said = restore_decide.proceed(namespace, name, timeout)
-    print(said)
-    if not goes_on:
-        raise typer.Exit(FAILED)
+    conclude(*restore_decide.proceed(namespace, name, timeout))
 
 
 @app.command()
@@ -122,10 +119,7 @@ def cancel(
     """Ends a restore, and waits until what it replaces is as it was; ends with 1 when it was too late for that."""
     from pgwarden.cli import restore_decide
 
-    cancelled, said = restore_decide.cancel(namespace, name, timeout)
-    print(said)
-    if not cancelled:
-        raise typer.Exit(FAILED)
+    conclude(*restore_decide.cancel(namespace, name, timeout))
 
 
 @app.command("discard-old")
@@ -139,9 +133,13 @@ def discard_old(
     """Deletes the data that a restore in place has replaced; ends with 1 when that failed."""
     from pgwarden.cli import restore_discard
 
-    gone, said = restore_discard.discard(namespace, name, timeout)
+    conclude(*restore_discard.discard(namespace, name, timeout))
+
+
+def conclude(good: bool, said: str) -> None:
+    """Prints what came of a wish; ends with 1 where that is not what was wished for."""
     print(said)
-    if not gone:
+    if not good:
         raise typer.Exit(FAILED)
 
 

@@ -24,7 +24,7 @@ from pgwarden.restores.abandoned_render import put_back_job, put_back_name
 from pgwarden.restores.claim_note import noted
 from pgwarden.restores.fence import Home, home, most_members, named, pods_on_claims
 from pgwarden.restores.in_place_claims import MARK, annotation, marked_by, marked_primary, unmarks
-from pgwarden.restores.in_place_handlers import TYPES, as_workload
+from pgwarden.restores.in_place_handlers import TYPES, as_workload, patch_workloads
 from pgwarden.restores.in_place_look import SOON_SECONDS
 from pgwarden.restores.in_place_render import Server
 from pgwarden.restores.stopping import Workload
@@ -149,9 +149,7 @@ class AbandonedRestores:
         context, namespace = self.context, cluster.metadata.namespace
         for name in planned.delete_jobs:
             await context.client.delete(JOBS, namespace, name)
-        for change in planned.changes:
-            workload = change.workload
-            await context.client.merge(TYPES[workload.kind], workload.namespace, workload.name, change.patch)
+        await patch_workloads(context.client, planned.changes)
         if planned.launch:
             config = context.config
             launch = Launch(

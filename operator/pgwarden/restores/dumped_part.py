@@ -14,6 +14,7 @@ from pgwarden.jobs.tool_run import ToolFailed, ToolRun
 from pgwarden.jobs.tools import environment, find_tool
 from pgwarden.logical.record import DatabaseDump, DumpFormat, LogicalRecord
 from pgwarden.restores.dump_list import Entry, chosen, entries, left_out_keys, owners_of
+from pgwarden.restores.load_trouble import not_in_backup
 from pgwarden.restores.loading import Needs
 from pgwarden.restores.parts_contract import Part
 from pgwarden.storage.layout import join
@@ -144,11 +145,7 @@ def dump_of(part: Part, record: LogicalRecord) -> DatabaseDump:
     if found is not None:
         return found
     there = ", ".join(itertools.islice((each.name for each in record.databases), 20))
-    raise TaskError(
-        "DatabaseNotInBackup",
-        f"backup {record.backup_id} holds no database {part.database!r}; it holds {there}",
-        remedy="Names are exact, capitals included. Correct target.into.databases in a new RestoreRequest.",
-    )
+    raise not_in_backup(f"backup {record.backup_id} holds no database {part.database!r}; it holds {there}")
 
 
 def unreadable(database: str, why: str) -> TaskError:

@@ -16,7 +16,7 @@ from pgwarden.jobs.state import JobPhase, JobState
 from pgwarden.jobs.task import Operation, shorten
 from pgwarden.kube.agents import agent_image
 from pgwarden.kube.cache import Body
-from pgwarden.kube.client import KubeError
+from pgwarden.kube.client import KubeClient, KubeError
 from pgwarden.kube.context import OperatorContext
 from pgwarden.kube.key import Key
 from pgwarden.kube.objects import all_of
@@ -77,7 +77,7 @@ from pgwarden.restores.in_place_steps import handed_over_at
 from pgwarden.restores.inspect_handlers import pass_word
 from pgwarden.restores.render import Surroundings
 from pgwarden.restores.resource import RestoreRequest
-from pgwarden.restores.stopping import Workload, may_stop
+from pgwarden.restores.stopping import Change, Workload, may_stop
 
 TYPES = {
     DependentKind.DEPLOYMENT: DEPLOYMENTS,
@@ -279,9 +279,7 @@ class InPlaceRestorer:
     async def change(self, request: RestoreRequest, scene: Scene, planned: InPlacePlan) -> None:
         """Patches workloads and claims, each on the version that was looked at. Raises KubeError."""
         client, of = self.context.client, request.metadata
-        for change in planned.changes:
-            workload = change.workload
-            await client.merge(TYPES[workload.kind], workload.namespace, workload.name, change.patch)
+        await patch_workloads(client, planned.changes)
         if planned.mark is not None:
             what = note(f"{of.namespace}/{of.name}", scene.services)
             place = place_of(planned.status)
@@ -354,6 +352,13 @@ def dependents_of(request: RestoreRequest, cluster: DatabaseCluster) -> list[Dep
     wanted = [*cluster.spec.dependent_services, *(target.stop if target is not None else [])]
     home_ = cluster.metadata.namespace
     return list({(each.kind, each.namespace or home_, each.name): each for each in wanted}.values())
+
+
+async def patch_workloads(client: KubeClient, changes: Sequence[Change]) -> None:
+    """Stops or starts workloads, each on the version that was looked at. Raises KubeError."""
+    for change in changes:
+        workload = change.workload
+        await client.merge(TYPES[workload.kind], workload.namespace, workload.name, change.patch)
 
 
 def as_workload(kind: DependentKind, body: Body) -> Workload:

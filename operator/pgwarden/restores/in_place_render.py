@@ -9,19 +9,10 @@ from typing import Any
 from pgwarden.api.references import JobTemplate, Toleration
 from pgwarden.jobs.files import StoreLocation
 from pgwarden.jobs.launch import task_of
-from pgwarden.jobs.names import (
-    COMPONENT_LABEL,
-    MANAGED_BY,
-    MANAGED_BY_LABEL,
-    OPERATION_LABEL,
-    OWNER_KIND_LABEL,
-    OWNER_NAME_LABEL,
-    OWNER_UID_LABEL,
-    job_name,
-    label_value,
-)
+from pgwarden.jobs.names import COMPONENT_LABEL, OPERATION_LABEL, OWNER_UID_LABEL, job_name
 from pgwarden.jobs.render import COMMON_MOUNTS, JobRequest, Manifest, Owner, render, render_job
 from pgwarden.restores.contract import MEMBERS, SHARED, MemberVolume, RecoverTask, RestoreTask, SQLCheck
+from pgwarden.restores.drills import owner_labels
 from pgwarden.restores.fence import Home
 from pgwarden.restores.in_place_contract import Action, InPlaceTask
 from pgwarden.restores.in_place_look import Stage, claim_to_clear, place_of
@@ -253,13 +244,7 @@ def before_long_job(request: RestoreRequest, around: Surroundings) -> Manifest:
         "restores/networkpolicy.yaml.j2",
         policy_name=job_name(metadata.name, "RestoreRequest", metadata.uid, "network"),
         namespace=metadata.namespace,
-        labels={
-            MANAGED_BY_LABEL: MANAGED_BY,
-            COMPONENT_LABEL: "restore",
-            OWNER_UID_LABEL: metadata.uid,
-            OWNER_KIND_LABEL: "RestoreRequest",
-            OWNER_NAME_LABEL: label_value(metadata.name),
-        },
+        labels={COMPONENT_LABEL: "restore", **owner_labels(request)},
         owner=Owner.of(request).reference(),
         job_selector={OPERATION_LABEL: "restore", OWNER_UID_LABEL: metadata.uid},
         store_port=store_port(around.store),

@@ -2,51 +2,36 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 from pgwarden.jobs.errors import TaskError
+from pgwarden.jobs.tool_meanings import meaning, meaning_of
 from pgwarden.restores.identifiers import quoted
 from pgwarden.restores.parts_contract import Part
 
 SHOWN = 8
 
 
-@dataclass(frozen=True)
-class Meaning:
-    """What a complaint of pg_dump or pg_restore means."""
-
-    pattern: re.Pattern[str]
-    reason: str
-    remedy: str
-    retryable: bool = False
-
-
-def _meaning(pattern: str, reason: str, remedy: str, *, retryable: bool = False) -> Meaning:
-    return Meaning(re.compile(pattern, re.IGNORECASE), reason, remedy, retryable)
-
-
 # In order: the first that matches wins. The sentences stand in PostgreSQL's src/backend and src/bin/pg_dump.
 MEANINGS = (
-    _meaning(
+    meaning(
         "No space left on device|Disk quota exceeded|could not extend file",
         "LiveServerFull",
         "The database was deleted again. Make room on that server's volume, or name another DatabaseCluster, in a new "
         "RestoreRequest.",
     ),
-    _meaning(
+    meaning(
         'role "[^"]*" does not exist',
         "RolesMissing",
         "CREATE ROLE it on that server, or set target.into.withoutOwners, in a new RestoreRequest.",
     ),
-    _meaning(
+    meaning(
         "permission denied|must be (a )?(superuser|owner|member|able)|only superusers",
         "LoadNotPermitted",
         "docs/sql/restore-role.sql tells what a role needs; where only a superuser may, name one's Secret in "
         "credentials.restore of the DatabaseCluster for this restore, or set target.into.withoutOwners.",
     ),
-    _meaning(
+    meaning(
         "server closed the connection|terminating connection|connection to server .* failed|connection not open"
         "|could not send data|could not receive data|shutting down",
         "LoadInterrupted",
@@ -59,12 +44,12 @@ MEANINGS = (
 def load_failed(part: Part, where: str, said: Sequence[str]) -> TaskError:
     """The TaskError for a pg_restore that failed; `said` are the last lines of its standard error."""
     text = "; ".join(said) or "it said nothing"
-    meaning = next((each for each in MEANINGS if each.pattern.search(text)), None)
+    found = meaning_of(text, MEANINGS)
     return TaskError(
-        meaning.reason if meaning else "LoadFailed",
+        found.reason if found else "LoadFailed",
         f"loading {part.database!r} as {part.new_name!r} into {where} failed: {text}",
-        remedy=meaning.remedy if meaning else "Nothing of it was left. The pod's log and the server's tell more.",
-        retryable=meaning.retryable if meaning else False,
+        remedy=found.remedy if found else "Nothing of it was left. The pod's log and the server's tell more.",
+        retryable=found.retryable if found else False,
     )
 
 
@@ -81,6 +66,15 @@ def roles_in_the_way(where: str, user: str, missing: Sequence[str], not_ours: Se
         "RolesMissing",
         f"{' and '.join(said)}, and what is restored belongs to them or is granted to them",
         remedy=f"Run there: {' '.join(statements)} Or set target.into.withoutOwners in a new RestoreRequest.",
+    )
+
+
+def not_in_backup(message: str) -> TaskError:
+    """A database is named that the backup does not have."""
+    return TaskError(
+        "DatabaseNotInBackup",
+        message,
+        remedy="Names are exact, capitals included. Correct target.into.databases in a new RestoreRequest.",
     )
 
 

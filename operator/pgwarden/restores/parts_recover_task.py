@@ -8,7 +8,6 @@ from typing import Any
 from pydantic import ValidationError
 
 from pgwarden.jobs.agent import AgentContext, Done
-from pgwarden.jobs.errors import TaskError
 from pgwarden.restores.contract import RecoverReport
 from pgwarden.restores.in_place_volume import volume_of
 from pgwarden.restores.loading import Loader, finished_parts, load_all, told_part
@@ -18,7 +17,6 @@ from pgwarden.restores.recover_task import Recovery
 from pgwarden.restores.recovered_part import recovered_part
 from pgwarden.restores.recovery import restored_server
 from pgwarden.restores.server import RecoveryServer
-from pgwarden.restores.volume import State
 
 __all__ = ["RecoverPartsTask", "run"]
 
@@ -39,15 +37,7 @@ def run(task: RecoverPartsTask, context: AgentContext) -> Done:
         if len(finished) == len(task.into.parts):
             return done(remembered(task.into, finished))
         with volume.held():
-            marker = volume.marker()
-            if marker is None or marker.resolved is None or marker.state is State.UNPACKING:
-                raise TaskError(
-                    "NothingLaidOut",
-                    f"there is no verified backup in {volume.paths.work} to recover",
-                    remedy="The pod's init container `restore` must succeed first: see its log.",
-                    retryable=True,
-                )
-            recovery = Recovery(task, context, volume, server, marker, marker.resolved)
+            recovery = Recovery(task, context, volume, server, *volume.laid_out())
             return recover_and_load(task, recovery, finished)
 
 

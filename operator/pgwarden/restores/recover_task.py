@@ -56,19 +56,11 @@ def run(task: RecoverTask, context: AgentContext) -> Done:
     The server container is told to stop whatever happens. Raises TaskError; the reasons stand in docs/restore.md.
     """
     volume = volume_of(task)
-    paths = volume.paths
-    server = RecoveryServer(paths.shared, context)
+    server = RecoveryServer(volume.paths.shared, context)
     with server.attended(), volume.held(), all_held(standbys_of(task)):
-        marker = volume.marker()
-        if marker is None or marker.resolved is None or marker.state is State.UNPACKING:
-            raise TaskError(
-                "NothingLaidOut",
-                f"there is no verified backup in {paths.work} to recover",
-                remedy="The pod's init container `restore` must succeed first: see its log.",
-                retryable=True,
-            )
+        marker, resolved = volume.laid_out()
         if marker.recovered is None:
-            return Recovery(task, context, volume, server, marker, marker.resolved).run()
+            return Recovery(task, context, volume, server, marker, resolved).run()
         report = with_standbys(task, volume, marker, marker.recovered, context)
         return hand_over(volume, marker, report, repeated=True)
 

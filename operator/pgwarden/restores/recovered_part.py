@@ -11,6 +11,7 @@ from pgwarden.jobs.tools import environment, find_tool
 from pgwarden.postgres import live, thinning
 from pgwarden.postgres.databases import list_databases
 from pgwarden.postgres.restored import RestoredServer
+from pgwarden.restores.load_trouble import not_in_backup
 from pgwarden.restores.loading import Needs
 from pgwarden.restores.parts_contract import Part
 
@@ -62,12 +63,8 @@ def recovered_part(part: Part, server: RestoredServer, major: int, context: Agen
         present = {each.name: each for each in list_databases(connection)}
         facts = present.get(part.database)
         if facts is None:
-            raise TaskError(
-                "DatabaseNotInBackup",
-                f"at the restored moment there is no database {part.database!r}; there are "
-                f"{', '.join(name for name in present if not present[name].template)}",
-                remedy="Names are exact, capitals included. Correct target.into.databases in a new RestoreRequest.",
-            )
+            there = ", ".join(name for name in present if not present[name].template)
+            raise not_in_backup(f"at the restored moment there is no database {part.database!r}; there are {there}")
         grants = live.grants_on(connection, part.database)
         settings = live.settings_of(connection, part.database)
     with server.connect(part.database) as connection:

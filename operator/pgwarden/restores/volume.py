@@ -97,6 +97,21 @@ class RestoreVolume:
         finally:
             os.close(lock)
 
+    def laid_out(self) -> tuple[Marker, Resolved]:
+        """The marker of a verified backup that an earlier container has laid out, and where its restore begins.
+
+        Raises TaskError: NothingLaidOut (retryable), and as `marker`.
+        """
+        marker = self.marker()
+        if marker is None or marker.resolved is None or marker.state is State.UNPACKING:
+            raise TaskError(
+                "NothingLaidOut",
+                f"there is no verified backup in {self.paths.work} to recover",
+                remedy="The pod's init container `restore` must succeed first: see its log.",
+                retryable=True,
+            )
+        return marker, marker.resolved
+
     def marker(self) -> Marker | None:
         """What an earlier attempt of this request left, None when there was none.
 
