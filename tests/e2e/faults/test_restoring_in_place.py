@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import pytest
 
 from tests.support.api_proxy import ApiProxy
+from tests.support.postgres import RESTORE_TOKEN
 from tests.support.workplace import SMALL_JOBS, Body, Workplace, kill_after_each_write
 
 pytestmark = [pytest.mark.timeout(900), pytest.mark.long]
@@ -17,9 +18,6 @@ RECORD = "pgwarden.dev/stopped-by-restore"
 MARK = "pgwarden.dev/restoring"
 SERVICE = "nightly"
 CLAIM = "data-analytics-0"
-TOKEN = """
-    SELECT system_identifier || '-' || (SELECT timeline_id FROM pg_control_checkpoint()) FROM pg_control_system()
-"""
 SLOW = {"name": "slow", "database": "analytics", "query": "SELECT 1 FROM pg_sleep(8)", "expect": "1"}
 """A check that keeps the recovered server up for a while."""
 SECONDS = 600.0
@@ -34,7 +32,7 @@ class Premises:
 
     def token(self) -> str:
         """The restoreToken, once the DatabaseCluster tells what the server says; some operator must be at work."""
-        said = self.workplace.psql(TOKEN)
+        said = self.workplace.psql(RESTORE_TOKEN)
         self.workplace.wait(
             lambda: self.workplace.get("DatabaseCluster", "analytics")["status"].get("restoreToken") == said,
             f"restoreToken {said}",
@@ -64,7 +62,7 @@ class Premises:
         place = self.workplace
         place.kubectl("rollout", "status", "statefulset/analytics", "--timeout=180s")
         assert place.psql("SELECT count(*) FROM kept") == "1000"
-        before, now = (each.split("-") for each in (token, place.psql(TOKEN)))
+        before, now = (each.split("-") for each in (token, place.psql(RESTORE_TOKEN)))
         assert (now[0], int(now[1])) == (before[0], int(before[1]) + 1), "one new timeline of the same system"
         assert place.get("StatefulSet", "analytics")["spec"]["replicas"] == 1
         assert place.get("CronJob", SERVICE)["spec"]["suspend"] is False

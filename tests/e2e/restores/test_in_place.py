@@ -10,6 +10,7 @@ import pytest
 
 from tests.support.cluster import Cluster
 from tests.support.place import MODEST, Body, Place, condition, holds, is_ready, is_reported, is_stalled, thing
+from tests.support.postgres import RESTORE_TOKEN
 from tests.support.sample_servers import rolled_out
 
 from .conftest import SERVICE
@@ -22,14 +23,9 @@ POLICY = "analytics"
 COUNT = "SELECT count(*) FROM bookings"
 
 
-TOKEN = """
-    SELECT system_identifier || '-' || (SELECT timeline_id FROM pg_control_checkpoint()) FROM pg_control_system()
-"""
-
-
 def token(place: Place, name: str) -> str:
     """The restoreToken of a cluster, once its status tells what the server says."""
-    said = place.ask(f"{name}-0", TOKEN)
+    said = place.ask(f"{name}-0", RESTORE_TOKEN)
     place.until("databasecluster", name, lambda body: body["status"].get("restoreToken") == said)
     return said
 

@@ -21,11 +21,11 @@ from pgwarden.restores.in_place_contract import Action
 from pgwarden.storage import layout
 from pgwarden.storage.store import open_store
 from tests.support.archiver import FOLDER, SEGMENT_BYTES, SMALL_SEGMENTS, ArchiverProcess, archiver_settings, runs
-from tests.support.postgres import PostgresServer, give_to_server_user, new_folder, owned_folder
+from tests.support.postgres import RESTORE_TOKEN, PostgresServer, give_to_server_user, new_folder, owned_folder
 from tests.support.restore_pod import RestorePod
 from tests.support.stored_backup import claim, store_backup
 
-from .test_in_place import TOKEN, recovered, succeeded
+from .test_in_place import recovered, succeeded
 
 ROWS = "SELECT string_agg(number::text, ',' ORDER BY number) FROM rows"
 SLOTS = """
@@ -55,7 +55,7 @@ class Lived:
     def restore_in_place(self, target: TargetPoint) -> RestorePod:
         """Replaces the server's data, and starts it again."""
         self.restores += 1
-        token = str(self.server.query(TOKEN))
+        token = str(self.server.query(RESTORE_TOKEN))
         self.server.stop()
         # What the archiver wrote belongs to root here; in a pod of its own fsGroup lets others read it.
         give_to_server_user(Path(self.store.claim.path))  # type: ignore[union-attr]

@@ -13,7 +13,7 @@ import pytest
 
 from pgwarden.jobs.files import StoreLocation
 from pgwarden.restores.in_place_contract import Action
-from tests.support.postgres import PostgresServer, new_folder, owned_folder, postgres_server
+from tests.support.postgres import RESTORE_TOKEN, PostgresServer, new_folder, owned_folder, postgres_server
 from tests.support.restore_pod import RestorePod
 from tests.support.stored_backup import claim, store_backup
 
@@ -33,9 +33,6 @@ UNION = """
     FROM pg_class WHERE relnamespace = 'wide'::regnamespace AND relkind = 'r'
 """
 WIDE = "SELECT count(*) || ' ' || md5(string_agg(t::text, ',' ORDER BY id)) FROM ({}) AS t"
-TOKEN = """
-    SELECT system_identifier || '-' || (SELECT timeline_id FROM pg_control_checkpoint()) FROM pg_control_system()
-"""
 UIDS = ("7c1d1a5e-0000-4000-8000-0000000000e1", "7c1d1a5e-0000-4000-8000-0000000000e2")
 
 
@@ -102,7 +99,7 @@ def test_everything_comes_back_and_in_place_as_well(original: Original, volume: 
             assert everything(server) == original.answers
             assert server.query("SELECT count(*) FROM scratch_pad") == 0, "unlogged tables are empty after recovery"
             server.execute("DROP TABLE on_fast", "DROP TABLE wide.t1")
-            token = str(server.query(TOKEN))
+            token = str(server.query(RESTORE_TOKEN))
         in_place = run(UIDS[1], token)
         assert in_place.act(Action.HAND_OVER).outcome == "Succeeded"
         assert in_place.paths.pgdata.stat().st_mode & 0o777 == 0o700

@@ -15,7 +15,7 @@ from pgwarden.jobs.files import StoreLocation
 from pgwarden.restores.contract import TargetPoint
 from pgwarden.restores.in_place_contract import Action
 from tests.support.filesystem import fill, memory_filesystem
-from tests.support.postgres import postgres_server
+from tests.support.postgres import RESTORE_TOKEN, postgres_server
 from tests.support.restore_pod import RestorePod
 from tests.support.s3 import S3Server
 from tests.support.s3_faults import CUT, Proxy, Request, s3_faults
@@ -27,9 +27,6 @@ from .conftest import CONTENTS, StoredBackup
 Restore = Callable[..., RestorePod]
 ALL_ROWS = 80_000
 ROWS = "INSERT INTO rows SELECT n, repeat(md5(n::text), 30) FROM generate_series({}, {}) AS n"
-TOKEN = """
-    SELECT system_identifier || '-' || (SELECT timeline_id FROM pg_control_checkpoint()) FROM pg_control_system()
-"""
 
 
 @pytest.fixture(scope="module")
@@ -202,7 +199,7 @@ def test_old_data_are_put_back_on_a_volume_that_ran_full(stored: StoredBackup) -
         old = new_pod(1)
         old.run()
         with old.instance() as server:
-            token = str(server.query(TOKEN))
+            token = str(server.query(RESTORE_TOKEN))
         pod = new_pod(2, token)
         assert pod.restore().outcome == "Succeeded"
         fill(volume)
@@ -214,4 +211,4 @@ def test_old_data_are_put_back_on_a_volume_that_ran_full(stored: StoredBackup) -
         assert result.outcome == "Succeeded", result
         (volume / "ballast").unlink()
         with old.instance() as server:
-            assert (server.query(CONTENTS), server.query(TOKEN)) == (stored.contents, token)
+            assert (server.query(CONTENTS), server.query(RESTORE_TOKEN)) == (stored.contents, token)

@@ -18,6 +18,7 @@ from pgwarden.restores.in_place_contract import Action
 from pgwarden.restores.manifest import sha256_of
 from pgwarden.restores.old_data import NOTICE
 from tests.support.postgres import (
+    RESTORE_TOKEN,
     PostgresServer,
     as_server_user,
     bin_dir,
@@ -33,9 +34,6 @@ from .conftest import CONTENTS, StoredBackup
 
 FIRST = "7c1d1a5e-0000-4000-8000-0000000000f1"
 IN_PLACE = "7c1d1a5e-0000-4000-8000-0000000000a1"
-TOKEN = """
-    SELECT system_identifier || '-' || (SELECT timeline_id FROM pg_control_checkpoint()) FROM pg_control_system()
-"""
 OWN_SETTING = "work_mem = '7MB'\n"
 
 
@@ -79,7 +77,7 @@ def first_server(stored: StoredBackup) -> Iterator[OldServer]:
     pod.run()
     with pod.instance() as server:
         server.execute("CREATE TABLE since (id int)", "INSERT INTO since VALUES (1), (2)", "DROP TABLE on_fast")
-        found = server.query(TOKEN)
+        found = server.query(RESTORE_TOKEN)
     pod.destroy()
     with (volume / "pgdata/postgresql.conf").open("a") as file:
         file.write(OWN_SETTING)
@@ -348,7 +346,7 @@ def test_a_subscriber_in_its_own_place_goes_on_and_people_are_told(
         stack.callback(first.destroy)
         recovered(first)
         with first.instance() as server:
-            token = str(server.query(TOKEN))
+            token = str(server.query(RESTORE_TOKEN))
         pod = RestorePod(major, volume, own_store, location, request_uid=IN_PLACE, replaces=token)
         stack.callback(pod.destroy)
         recovered(pod)

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from pgwarden.jobs.task import Result
 from pgwarden.restores.contract import MemberVolume
 from pgwarden.restores.exchange import exchange
 from pgwarden.restores.in_place_contract import Action
@@ -18,6 +17,7 @@ from pgwarden.restores.old_data import NOTICE, OldData
 from pgwarden.restores.paths import InPlacePaths
 from tests.support.postgres import (
     HOST,
+    RESTORE_TOKEN,
     SUPERUSER,
     SUPERUSER_PASSWORD,
     PostgresServer,
@@ -30,14 +30,12 @@ from tests.support.postgres import (
 from tests.support.restore_pod import RestorePod, accepts, server_on
 
 from .conftest import CONTENTS, StoredBackup
+from .test_in_place import killed_while_it_fetched, nothing_yet, succeeded
 
 FIRST = "7c1d1a5e-0000-4000-8000-0000000000f2"
 IN_PLACE = "7c1d1a5e-0000-4000-8000-0000000000c1"
 SLOT = "standby_of_first"
 OWN_SETTING = "work_mem = '9MB'\n"
-TOKEN = """
-    SELECT system_identifier || '-' || (SELECT timeline_id FROM pg_control_checkpoint()) FROM pg_control_system()
-"""
 
 
 @dataclass
@@ -125,7 +123,7 @@ def first_members(stored: StoredBackup) -> Iterator[Members]:
     with server_on(stored.major, folder / "primary/pgdata", members.port) as server:
         wait_until(lambda: accepts(server, SUPERUSER_PASSWORD), server.log)
         server.execute("CREATE TABLE since (id int)", "INSERT INTO since VALUES (1), (2)")
-        members.token = str(server.query(TOKEN))
+        members.token = str(server.query(RESTORE_TOKEN))
         tablespaces = [link.readlink() for link in (folder / "primary/pgdata/pg_tblspc").iterdir()]
         server.tool(
             "pg_basebackup",
@@ -169,11 +167,6 @@ def pod(members: Members) -> Iterator[RestorePod]:
         yield members.pod(stack)
 
 
-def succeeded(result: Result) -> Result:
-    assert result.outcome == "Succeeded", result
-    return result
-
-
 def recovered(pod: RestorePod) -> None:
     """All of the long Job: the restored directories lie beside the old ones."""
     _, done, code = pod.run()
@@ -215,16 +208,6 @@ def test_both_members_are_replaced_and_the_standby_follows_on_the_new_timeline(
         assert standby.query("SHOW work_mem") == "9MB"
         assert primary.query("SHOW work_mem") != "9MB"
         assert primary.query("SELECT slot_name FROM pg_replication_slots WHERE active") == SLOT
-
-
-def nothing_yet(pod: RestorePod) -> None:
-    """Not even the long Job began."""
-
-
-def killed_while_it_fetched(pod: RestorePod) -> None:
-    agent = pod.start_restore()
-    pod.wait_for_step(agent, "Fetch")
-    agent.kill()
 
 
 def killed_while_it_seeded(pod: RestorePod) -> None:
