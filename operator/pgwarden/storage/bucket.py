@@ -30,8 +30,8 @@ PART_BYTES = 8 << 20
 MOST_PARTS = 10_000
 """S3 allows no more parts in one object."""
 UPLOADS_AT_ONCE = 4
-PUTS_AT_MOST = 4
-"""Of an object whose connections are cut while it is created."""
+PUTS_AT_MOST = 7
+"""Of an object whose connections are cut while it is created: as often as the client library sends anything."""
 PUT_AGAIN_SECONDS = 0.5
 """At once the first time: mostly it was a connection that had been idle for too long."""
 READ_BYTES = 8 << 20
